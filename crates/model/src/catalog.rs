@@ -1,0 +1,166 @@
+//! What can be invoked: units, functions, versions, aliases; and the operations by which a dialect's stored resources become
+//! them. The catalogue is derived state: it is rebuilt from the stored resources at every start.
+
+use crate::{FunctionName, Principal, RevisionId, TenantId, sandbox::Tier};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+/// What is deployed and instantiated: code with its settings. Immutable; a change is another revision.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    pub tenant: TenantId,
+    pub function: FunctionName,
+    /// `$LATEST` or a number.
+    pub version: Arc<str>,
+    pub revision: RevisionId,
+    /// The name of the dialect that owns it.
+    pub dialect: &'static str,
+    /// How the owning system names it, without a qualifier (an ARN for Lambda).
+    pub resource_name: Arc<str>,
+    pub package: Package,
+    /// `python3.12`, `nodejs20.x`, `provided.al2023` …
+    pub runtime: Arc<str>,
+    /// The contract's folder name: `lambda`.
+    pub contract: &'static str,
+    pub tier: Tier,
+    /// The entry point, in the runtime's own notation.
+    pub handler: Arc<str>,
+    /// User variables, in the owner's order. Values are secrets: never logged.
+    pub env: Vec<(String, String)>,
+    pub settings: Settings,
+    /// The identity it acts as when it calls the platform.
+    pub role: Option<Arc<str>>,
+}
+
+/// Limits and switches of a unit, with the owning system's defaults filled in.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub memory_mib: u32,
+    pub timeout: Duration,
+    pub init_timeout: Duration,
+    pub tmp_mib: u32,
+    /// Bytes of a buffered request; past it the dialect's own error.
+    pub request_bytes_max: usize,
+    /// Bytes of a buffered answer.
+    pub reply_bytes_max: usize,
+    /// Bytes of a streamed answer.
+    pub stream_bytes_max: u64,
+    pub network: crate::sandbox::Network,
+    pub log: LogSettings,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// `/aws/lambda/NAME` unless the owner chose another.
+    pub group: Arc<str>,
+    pub json: bool,
+    /// The least level that user code's framed lines must have (JSON format only).
+    pub level: Option<Arc<str>>,
+    pub system_level: Option<Arc<str>>,
+}
+
+/// Code at rest. Content is kept per tenant, so that nobody learns what others have stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Package {
+    /// An archive that was unpacked into a read-only folder.
+    Unpacked {
+        /// Hex SHA-256 of the archive.
+        digest: Arc<str>,
+        /// Bytes of the archive.
+        bytes: u64,
+        path: PathBuf,
+    },
+}
+
+impl Package {
+    pub fn digest(&self) -> &str {
+        match self {
+            Package::Unpacked { digest, .. } => digest,
+        }
+    }
+    pub fn path(&self) -> &std::path::Path {
+        match self {
+            Package::Unpacked { path, .. } => path,
+        }
+    }
+}
+
+/// A named entry in a unit. Units of several entries learn theirs after start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: Arc<str>,
+}
+
+/// A function with its versions and aliases, as the engine sees it. Replaced whole on every change.
+#[derive(Clone, Debug)]
+pub struct Function {
+    pub tenant: TenantId,
+    pub name: FunctionName,
+    pub dialect: &'static str,
+    pub resource_name: Arc<str>,
+    pub versions: BTreeMap<Arc<str>, Arc<Unit>>,
+    pub aliases: BTreeMap<Arc<str>, Alias>,
+    pub concurrency: Concurrency,
+    /// Resource policies by qualifier (empty: the function itself): JSON documents in AWS's policy language.
+    pub policies: BTreeMap<Arc<str>, Arc<str>>,
+    /// What an HTTP door may reach.
+    pub urls: Vec<Url>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alias {
+    pub version: Arc<str>,
+    /// A second version and the share (0–1) of calls that it gets.
+    pub split: Option<(Arc<str>, f64)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Concurrency {
+    /// At most this many at once, and as many kept for it; `Some(0)` stops it.
+    pub reserved: Option<u32>,
+    /// Instances kept ready, by qualifier.
+    pub provisioned: BTreeMap<Arc<str>, u32>,
+}
+
+/// An HTTP address of a function.
+#[derive(Clone, Debug)]
+pub struct Url {
+    /// The host label, unique on this platform.
+    pub id: Arc<str>,
+    pub qualifier: Option<Arc<str>>,
+    /// Signature needed.
+    pub signed: bool,
+    pub streamed: bool,
+    pub cors: Option<Arc<Cors>>,
+}
+
+/// Cross-origin rules (Fetch standard, "CORS protocol").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cors {
+    pub allow_credentials: bool,
+    pub allow_headers: Vec<String>,
+    pub allow_methods: Vec<String>,
+    pub allow_origins: Vec<String>,
+    pub expose_headers: Vec<String>,
+    pub max_age_s: Option<u32>,
+}
+
+/// Which function is meant, by whom, through which door.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub tenant: TenantId,
+    pub function: FunctionName,
+    /// A version, an alias, or nothing for the newest.
+    pub qualifier: Option<Arc<str>>,
+    /// The dialect whose door this is; a function is open to its own unless its owner opened another.
+    pub door: &'static str,
+    pub caller: Principal,
+}
+
+/// What a stored resource means to the engine. `reconcile` must be pure: the same rows give the same operations.
+#[derive(Clone, Debug)]
+pub enum ModelOp {
+    /// The function as it now is.
+    Put(Arc<Function>),
+    Drop { tenant: TenantId, name: FunctionName },
+}

@@ -1,0 +1,35 @@
+//! Every limit that is not a dialect's own, in one place, with its unit in its name.
+
+use std::time::Duration;
+
+/// Bytes of a request's line and headers together.
+pub const HEADER_BYTES_MAX: usize = 64 * 1024;
+pub const HEADERS_MAX: usize = 128;
+/// From accept to the end of the headers, the first byte included.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A body must move at least this often.
+pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// An idle keep-alive connection is closed after this.
+pub const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(75);
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Calls waiting for a slot of one function.
+pub const WAITING_PER_FUNCTION_MAX: usize = 10_000;
+/// How long a call may wait for a slot before it is answered "exhausted".
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Descriptors that one instance needs on the host.
+pub const DESCRIPTORS_PER_INSTANCE: u64 = 10;
+/// Function calls function calls function …
+pub const HOPS_MAX: u32 = 16;
+/// An instance that has been idle this long is frozen.
+pub const FREEZE_AFTER: Duration = Duration::from_millis(50);
+
+/// One log line; longer ones are cut, with a marker.
+pub const LOG_LINE_BYTES_MAX: usize = 256 * 1024;
+/// What an instance may log per second before lines are dropped and counted, with a marker.
+pub const LOG_BYTES_PER_SECOND_MAX: usize = 4 * 1024 * 1024;
+/// The tail that a caller may ask to get with the answer.
+pub const LOG_TAIL_BYTES: usize = 4 * 1024;
+
+/// Nesting of a JSON document on a control plane.
+pub const JSON_DEPTH_MAX: usize = 64;

@@ -1,0 +1,385 @@
+//! The seams. Five of them carry the outside world (dialect, contract, sandbox, source, backend); the rest are what the platform
+//! offers to them. Each is one small trait with a folder per implementation.
+//!
+//! Dropping the future of `create`, `start` or `open` undoes all that it began (process, mount, uid, claim).
+
+use crate::{
+    Ask, BoxIo, Credential, Decision, Entry, Event, Fault, Fut, InstanceId, InvocationId, Key, ModelOp, Principal, Resource, Target,
+    TenantId, Unit, Verified, Write,
+    event::{Call, Outcome, Record},
+    log::{LogLine, LogRecord, Stream},
+    sandbox::{Caps, Endpoint, Exit, Group, Leftover, Limits, Measured, Mount, ProcSpec, Spec},
+};
+use bytes::Bytes;
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+
+pub type Request = http::Request<RequestBody>;
+pub type Response = http::Response<ResponseBody>;
+/// A request's body as it arrives; limits were put on it by the gateway.
+pub type RequestBody = crate::event::Body;
+/// An answer's body: whole, or frames as they arrive.
+pub type ResponseBody = crate::event::ReplyBody;
+
+// ---------------------------------------------------------------------------------------------------------------- dialect
+
+/// One outside system as Myna speaks it: bytes ⇄ model. No sockets, no sandbox, no contract, no database.
+pub trait Dialect: Send + Sync {
+    /// The folder's name; also the name of its door.
+    fn name(&self) -> &'static str;
+    /// Continue what was under way when the platform last stopped.
+    fn start(&self, platform: Arc<dyn Platform>) -> Fut<'_, Result<(), Fault>>;
+    /// Answer one request of the system's own API. Errors are answers too, in the system's own form.
+    fn handle(&self, request: Verified<Request>) -> Fut<'_, Response>;
+    /// Which kinds of rows are this dialect's.
+    fn kinds(&self) -> &'static [&'static str];
+    /// Changed or loaded rows → what the engine must know. `related` reads other rows of this dialect, as committed.
+    fn reconcile(&self, changed: &[Key], related: &dyn Rows) -> Vec<ModelOp>;
+    /// The answer to a request that the gateway refuses before any handler sees it.
+    fn refuse(&self, request: &http::request::Parts, fault: &Fault) -> Response;
+}
+
+/// Committed rows, read without waiting.
+pub trait Rows {
+    fn get(&self, key: &Key) -> Option<Resource>;
+    /// Rows of a kind whose names start with `prefix`, in order.
+    fn list(&self, tenant: &TenantId, kind: &'static str, prefix: &str) -> Vec<Resource>;
+}
+
+/// All that a dialect may ask for.
+pub trait Platform: Send + Sync {
+    /// Authorise, resolve, admit, run.
+    fn invoke(&self, target: Target, event: Event) -> Fut<'_, Result<Call, Fault>>;
+    /// Everything that `invoke` checks, without running.
+    fn check(&self, target: &Target, trigger: crate::event::Trigger) -> Result<Arc<Unit>, Fault>;
+    /// Make sure that a unit could start: its runtime resolves, its package is whole.
+    fn prepare(&self, unit: Arc<Unit>) -> Fut<'_, Result<(), Fault>>;
+    fn resources(&self) -> &dyn Resources;
+    fn packages(&self) -> &dyn Packages;
+    fn logs(&self) -> &dyn Logs;
+    fn policy(&self) -> &dyn Policy;
+    fn observed(&self, tenant: &TenantId, function: &str) -> Observed;
+    fn clock(&self) -> &dyn crate::Clock;
+    fn settings(&self) -> &PlatformSettings;
+}
+
+/// What the operator chose for the platform as a whole.
+#[derive(Clone, Debug)]
+pub struct PlatformSettings {
+    pub region: Arc<str>,
+    pub default_tenant: TenantId,
+    /// The address that clients use for the AWS door: `127.0.0.1:9000`.
+    pub aws_authority: Arc<str>,
+    /// Concurrent executions of a tenant.
+    pub tenant_concurrency: u32,
+    pub tier: crate::sandbox::Tier,
+}
+
+/// What is really there, as against what was asked for.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Observed {
+    pub instances: Vec<InstanceView>,
+    pub waiting: usize,
+    pub running: usize,
+    /// Ready instances that provisioned concurrency keeps, by qualifier.
+    pub provisioned_ready: std::collections::BTreeMap<Arc<str>, u32>,
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct InstanceView {
+    pub id: InstanceId,
+    pub function: crate::FunctionName,
+    pub version: Arc<str>,
+    pub tier: crate::sandbox::Tier,
+    /// `starting`, `busy`, `idle`, `frozen`.
+    pub state: &'static str,
+    pub provisioned: bool,
+    pub memory_bytes: u64,
+    pub age: Duration,
+    pub calls: u64,
+}
+
+/// Versioned rows.
+pub trait Resources: Send + Sync {
+    fn get(&self, key: &Key) -> Option<Resource>;
+    /// Rows of a kind whose names are greater than `after` and start with `prefix`, at most `limit`, in order.
+    fn list(&self, tenant: &TenantId, kind: &'static str, prefix: &str, after: &str, limit: usize) -> Vec<Resource>;
+    /// All or none. On success the rows are on stable storage and the catalogue shows them. A failed [`crate::Expect`] is
+    /// [`crate::Cause::Stale`] with the row's name as its detail.
+    fn commit(&self, writes: Vec<Write>) -> Fut<'_, Result<u64, Fault>>;
+}
+
+/// Code packages, by content, per tenant.
+pub trait Packages: Send + Sync {
+    /// Check and unpack an archive. The same content is stored once per tenant. Nothing of a refused archive remains.
+    fn put_zip(&self, tenant: &TenantId, archive: Bytes) -> Fut<'_, Result<crate::Package, Fault>>;
+    /// A capability that reads the archive until it expires.
+    fn link(&self, tenant: &TenantId, digest: &str) -> Result<Arc<str>, Fault>;
+}
+
+/// Reading logs; writing goes through the engine.
+pub trait Logs: Send + Sync {
+    /// Groups whose names start with `prefix`, greater than `after`, in order, at most `limit`.
+    fn groups(&self, tenant: &TenantId, prefix: &str, after: &str, limit: usize) -> Vec<LogGroup>;
+    /// All streams of a group.
+    fn streams(&self, tenant: &TenantId, group: &str) -> Vec<LogStream>;
+    /// Records in order of arrival.
+    fn read(&self, query: LogQuery) -> Fut<'_, Result<LogPage, Fault>>;
+    /// Records from now on. Slow readers lose the oldest and are told how many.
+    fn follow(&self, tenant: &TenantId, groups: &[String]) -> tokio::sync::broadcast::Receiver<LogLine>;
+}
+
+#[derive(Clone, Debug)]
+pub struct LogGroup {
+    pub name: Arc<str>,
+    pub created_ms: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogStream {
+    pub stream: Arc<Stream>,
+    pub created_ms: u64,
+    pub first_ms: u64,
+    pub last_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogQuery {
+    pub tenant: TenantId,
+    pub group: String,
+    /// Empty: every stream of the group.
+    pub streams: Vec<String>,
+    /// Inclusive, milliseconds since the Unix epoch.
+    pub from_ms: u64,
+    /// Exclusive.
+    pub until_ms: u64,
+    pub id: Option<InvocationId>,
+    /// Where an earlier page ended; opaque.
+    pub after: Option<u64>,
+    pub limit: usize,
+    /// Newest first.
+    pub backwards: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct LogPage {
+    /// Each with its position, which `after` of the next query may name.
+    pub records: Vec<(u64, Arc<Stream>, LogRecord)>,
+    /// Set when there is more.
+    pub next: Option<u64>,
+}
+
+/// Who may do what. Pure: documents in, decision out.
+pub trait Policy: Send + Sync {
+    fn decide(&self, ask: &Ask<'_>) -> Decision;
+}
+
+/// Keys and what they stand for.
+pub trait Identities: Send + Sync {
+    fn credential(&self, access_key_id: &str) -> Option<Credential>;
+}
+
+// --------------------------------------------------------------------------------------------------------------- contract
+
+/// How the platform talks to an instance: one invocation ⇄ bytes. Written against [`Link`], never against a socket of the
+/// host, so that the same code runs where the instance is a virtual machine.
+pub trait Contract: Send + Sync {
+    fn name(&self) -> &'static str;
+    /// What to start. `unit` is `None` for an instance that will be bound later; a runtime that can't do that says so.
+    fn plan(&self, runtime: &Runtime, unit: Option<&Unit>, about: &InstanceFacts) -> Result<StartPlan, Fault>;
+    /// Talk to what was started; returns when it is ready for a call, or for [`Session::bind`] when there is no unit yet.
+    fn open(&self, access: Arc<dyn Link>, unit: Option<Arc<Unit>>, host: Arc<dyn Host>) -> Fut<'_, Result<Arc<dyn Session>, Fault>>;
+}
+
+/// What a contract may put into an instance's environment.
+#[derive(Clone, Debug)]
+pub struct InstanceFacts {
+    pub id: InstanceId,
+    pub region: Arc<str>,
+    pub log_stream: Arc<str>,
+    /// `on-demand`, `provisioned-concurrency`.
+    pub initialization: &'static str,
+    /// The instance's own session, valid on its own socket only.
+    pub credential: Option<Credential>,
+}
+
+/// A language environment, found on this machine.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    /// As the function named it.
+    pub name: Arc<str>,
+    /// What was found: `CPython 3.12.1`.
+    pub found: Arc<str>,
+    /// Where, and why there.
+    pub origin: Arc<str>,
+    pub mounts: Vec<Mount>,
+    /// What starts the language's loop when the package brings no client of its own; empty for `provided`.
+    pub argv: Vec<String>,
+    /// Added to the environment.
+    pub env: Vec<(String, String)>,
+    /// It can start without code and be bound later.
+    pub bindable: bool,
+    /// Libraries that come with it: name and version.
+    pub libraries: Vec<(String, String)>,
+    /// What differs from the original (`java21 runs on 25`).
+    pub notes: Vec<String>,
+}
+
+/// What an instance needs, apart from its tier.
+#[derive(Clone, Debug)]
+pub struct StartPlan {
+    pub process: ProcSpec,
+    pub mounts: Vec<Mount>,
+    pub listens: Vec<Endpoint>,
+}
+
+/// What a contract may ask of the platform, for its own instance.
+pub trait Host: Send + Sync {
+    /// A request that is not the contract's own goes to the gateway, with this instance's role as principal.
+    fn plane(&self, request: Request) -> Fut<'_, Response>;
+    fn clock(&self) -> &dyn crate::Clock;
+}
+
+/// A way to addresses inside one instance.
+pub trait Link: Send + Sync {
+    fn dial(&self, to: &Endpoint) -> Fut<'_, io::Result<BoxIo>>;
+    /// A listener that the [`Spec`] asked for.
+    fn listen(&self, at: &Endpoint) -> Fut<'_, io::Result<Box<dyn Listener>>>;
+}
+
+pub trait Listener: Send + Sync {
+    fn accept(&self) -> Fut<'_, io::Result<BoxIo>>;
+}
+
+/// One process generation of an instance, being talked to.
+pub trait Session: Send + Sync {
+    fn entries(&self) -> Vec<Entry>;
+    fn slots(&self) -> Slots;
+    /// Hand over one event. The returned futures only watch; `free` resolves when the slot may be used again.
+    fn call(&self, event: Event) -> SessionCall;
+    /// Give an unbound instance its unit; returns when user code is initialised.
+    fn bind(&self, unit: Arc<Unit>, facts: &InstanceFacts) -> Fut<'_, Result<(), Fault>>;
+    /// The runtime is gone (or is about to be killed): whatever waits for it fails with this.
+    fn close(&self, fault: Fault);
+}
+
+/// A call as its session sees it; the engine adds what it alone knows and makes a [`Call`] of it.
+pub struct SessionCall {
+    pub reply: Fut<'static, Result<crate::Reply, crate::Failed>>,
+    /// The runtime is ready for the next event, or never will be.
+    pub free: Fut<'static, SlotEnd>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotEnd {
+    /// Ready for the next.
+    Free,
+    /// The instance must not be used again; why.
+    Spent(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slots {
+    One,
+    Bounded(u32),
+    Unbounded,
+}
+
+// ---------------------------------------------------------------------------------------------------------------- sandbox
+
+/// One tier of isolation.
+pub trait Sandbox: Send + Sync {
+    fn caps(&self) -> Caps;
+    fn create(&self, spec: &Spec) -> Fut<'_, Result<Box<dyn Instance>, Fault>>;
+    /// Remove what an earlier life of the platform left behind.
+    fn sweep(&self) -> Fut<'_, Vec<Leftover>>;
+}
+
+/// One running sandbox. Dropping it kills it and everything inside.
+pub trait Instance: Send + Sync {
+    fn link(&self) -> Arc<dyn Link>;
+    fn spawn(&self, process: ProcSpec) -> Fut<'_, Result<Proc, Fault>>;
+    /// Kill a group and wait until none of it is left; the sandbox, its `/tmp` and its network stay.
+    fn kill_group(&self, group: Group) -> Fut<'_, Result<(), Fault>>;
+    /// Code and limits that arrive after the start.
+    fn attach(&self, mounts: Vec<Mount>, limits: Limits) -> Fut<'_, Result<(), Fault>>;
+    /// CPU while initialising differs from CPU while serving.
+    fn limit(&self, limits: Limits) -> Result<(), Fault>;
+    fn freeze(&self, on: bool) -> Result<(), Fault>;
+    fn measure(&self) -> Measured;
+    /// Resolves when nothing of the instance is left.
+    fn kill(&self) -> Fut<'_, Exit>;
+}
+
+/// A process inside an instance.
+pub struct Proc {
+    /// Resolves when it has ended.
+    pub exited: Fut<'static, Exit>,
+    /// What it writes to its standard output and error, in the order written (one pipe).
+    pub output: OwnedFd,
+    /// Framed log records, when [`ProcSpec::log_frames_env`] asked for them.
+    pub frames: Option<OwnedFd>,
+}
+
+// ---------------------------------------------------------------------------------------------------------------- backend
+
+/// Where instances are placed: this node, or a cluster.
+pub trait Backend: Send + Sync {
+    fn name(&self) -> &'static str;
+    /// What may still be started.
+    fn capacity(&self) -> Capacity;
+    /// Start one; what it needs was reserved before. May take seconds and fail late.
+    fn start(&self, tier: crate::sandbox::Tier, spec: Spec) -> Fut<'_, Result<Box<dyn Instance>, Fault>>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Capacity {
+    pub memory_bytes: u64,
+    pub instances: u64,
+}
+
+// ----------------------------------------------------------------------------------------------------------------- source
+
+/// Something outside happens ⇒ invocations, with acknowledgement and ordering rules of its own.
+pub trait Source: Send + Sync {
+    fn name(&self) -> &'static str;
+    /// Run until cancelled. Returning early is a failure that the platform counts, reports and restarts.
+    fn run<'a>(&'a self, config: &'a serde_json::Value, out: &'a dyn Offer, stop: crate::Cancel) -> Fut<'a, Result<(), Fault>>;
+}
+
+/// Where a source hands its events over.
+pub trait Offer: Send + Sync {
+    /// One verdict per event, in order.
+    fn offer(&self, target: Target, batch: Vec<Event>) -> Fut<'_, Vec<Verdict>>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// User code completed it: it may be acknowledged.
+    Done,
+    /// Offer it again later.
+    Retry,
+    /// It was recorded as failed: acknowledge it and go on.
+    Drop,
+}
+
+// --------------------------------------------------------------------------------------------------------------- journal
+
+/// Where finished work is written down. Never waited for: a full journal drops and counts.
+pub trait Journal: Send + Sync {
+    fn line(&self, line: LogLine);
+    fn record(&self, record: Record);
+}
+
+/// What the engine tells somebody who watches (the page, `status`).
+pub trait Watch: Send + Sync {
+    fn finished(&self, record: &Record, outcome: &Outcome);
+}
+
+/// The caller on whose behalf a request arrives over an instance's own socket.
+#[derive(Clone, Debug)]
+pub struct InstanceCaller {
+    pub principal: Principal,
+    pub credential: Credential,
+    pub hops: u32,
+}
