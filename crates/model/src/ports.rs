@@ -57,6 +57,10 @@ pub trait Platform: Send + Sync {
     fn packages(&self) -> &dyn Packages;
     fn logs(&self) -> &dyn Logs;
     fn policy(&self) -> &dyn Policy;
+    fn records(&self) -> &dyn Records;
+    /// The function that owns an HTTP address, and which of its [`crate::catalog::Function::urls`] it is.
+    fn url(&self, id: &str) -> Option<(Arc<crate::Function>, usize)>;
+    fn function(&self, tenant: &TenantId, name: &str) -> Option<Arc<crate::Function>>;
     fn observed(&self, tenant: &TenantId, function: &str) -> Observed;
     fn clock(&self) -> &dyn crate::Clock;
     fn settings(&self) -> &PlatformSettings;
@@ -167,6 +171,31 @@ pub struct LogPage {
     pub records: Vec<(u64, Arc<Stream>, LogRecord)>,
     /// Set when there is more.
     pub next: Option<u64>,
+}
+
+/// Finished invocations and what they cost.
+pub trait Records: Send + Sync {
+    /// The newest first, of one function or of all.
+    fn recent(&self, tenant: &TenantId, function: Option<&str>, limit: usize) -> Vec<Record>;
+    fn find(&self, tenant: &TenantId, id: &InvocationId) -> Option<Record>;
+    /// Sums per function and hour, from the given hour on (hours since the Unix epoch), oldest first.
+    fn usage(&self, tenant: &TenantId, function: Option<&str>, from_hour: u64) -> Vec<UsageHour>;
+    /// Records from now on.
+    fn follow(&self) -> tokio::sync::broadcast::Receiver<Arc<Record>>;
+}
+
+/// What one function cost in one hour.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UsageHour {
+    pub function: String,
+    /// Hours since the Unix epoch.
+    pub hour: u64,
+    pub invocations: u64,
+    pub errors: u64,
+    pub cold_starts: u64,
+    pub billed_ms: u64,
+    pub gb_seconds: f64,
+    pub memory_max_bytes: u64,
 }
 
 /// Who may do what. Pure: documents in, decision out.
