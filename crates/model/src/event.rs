@@ -75,6 +75,8 @@ pub struct Event {
     pub attempt: u32,
     /// How many invocations led to this one (a function calling a function); set by the engine.
     pub hops: u32,
+    /// The caller wants the end of the log with the answer ([`Outcome::tail`]).
+    pub tail: bool,
     pub cancel: Cancel,
 }
 

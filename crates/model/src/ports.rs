@@ -269,6 +269,24 @@ pub trait Host: Send + Sync {
     fn clock(&self) -> &dyn crate::Clock;
 }
 
+/// Cuts what an instance writes into log lines.
+pub trait Framer: Send {
+    /// Bytes as they came; each finished line goes to `out`.
+    fn push(&mut self, bytes: &[u8], out: &mut dyn FnMut(FramedLine));
+    /// The pipe is closed, or the invocation is over: an unfinished line goes out as it is.
+    fn flush(&mut self, out: &mut dyn FnMut(FramedLine));
+}
+
+/// One line of user output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FramedLine {
+    pub text: Bytes,
+    /// Only where the runtime framed it.
+    pub level: Option<Arc<str>>,
+    /// Milliseconds since the Unix epoch, where the runtime said.
+    pub at_ms: Option<u64>,
+}
+
 /// A way to addresses inside one instance.
 pub trait Link: Send + Sync {
     fn dial(&self, to: &Endpoint) -> Fut<'_, io::Result<BoxIo>>;
@@ -305,6 +323,8 @@ pub enum SlotEnd {
     Free,
     /// The instance must not be used again; why.
     Spent(String),
+    /// As `Spent`, and no byte of the event reached user code: the reply fails with [`crate::Failed::undelivered`].
+    Undelivered,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
