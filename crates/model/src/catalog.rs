@@ -105,6 +105,17 @@ pub struct Function {
     pub policies: BTreeMap<Arc<str>, Arc<str>>,
     /// What an HTTP door may reach.
     pub urls: Vec<Url>,
+    /// What its policies call the ways to run it.
+    pub actions: Actions,
+}
+
+/// The names, in the owning system's policies, of what the engine asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Actions {
+    /// For [`crate::event::Trigger::Invoke`]: `lambda:InvokeFunction`.
+    pub invoke: &'static str,
+    /// For [`crate::event::Trigger::Url`]: `lambda:InvokeFunctionUrl`.
+    pub url: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -155,6 +166,8 @@ pub struct Target {
     /// The dialect whose door this is; a function is open to its own unless its owner opened another.
     pub door: &'static str,
     pub caller: Principal,
+    /// Condition keys with their values, in the terms of the function's policies. Usually empty.
+    pub context: Vec<(&'static str, Arc<str>)>,
 }
 
 /// What a stored resource means to the engine. `reconcile` must be pure: the same rows give the same operations.

@@ -86,6 +86,8 @@ pub struct Observed {
     pub running: usize,
     /// Ready instances that provisioned concurrency keeps, by qualifier.
     pub provisioned_ready: std::collections::BTreeMap<Arc<str>, u32>,
+    /// Qualifiers whose provisioned instances could not be initialised.
+    pub provisioned_failed: std::collections::BTreeSet<Arc<str>>,
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
@@ -216,6 +218,11 @@ pub trait Contract: Send + Sync {
     fn name(&self) -> &'static str;
     /// What to start. `unit` is `None` for an instance that will be bound later; a runtime that can't do that says so.
     fn plan(&self, runtime: &Runtime, unit: Option<&Unit>, about: &InstanceFacts) -> Result<StartPlan, Fault>;
+    /// Whether this unit can be given to an instance that was started without one; if not, why.
+    fn bindable(&self, unit: &Unit) -> Result<(), String> {
+        let _ = unit;
+        Err("this contract starts every instance with its code".into())
+    }
     /// Talk to what was started; returns when it is ready for a call, or for [`Session::bind`] when there is no unit yet.
     fn open(&self, access: Arc<dyn Link>, unit: Option<Arc<Unit>>, host: Arc<dyn Host>) -> Fut<'_, Result<Arc<dyn Session>, Fault>>;
 }
