@@ -1,0 +1,33 @@
+//! `cargo xtask bench` and `cargo xtask soak`: the long runs, in release, whose programs live in `benches/` and `tests/`.
+
+use crate::{cargo, deps};
+use anyhow::{Result, bail};
+use std::process::Command;
+
+pub fn bench(args: &[String]) -> Result<bool> {
+    deps::install()?.iter().for_each(|l| println!("{l}"));
+    let built = cargo::build(&["--release", "--package", "myna", "--package", "myna-benches", "--bins"])?;
+    let path = |target: &str| built.iter().find(|b| !b.is_test && b.target == target).map(|b| b.path.clone());
+    let (Some(myna), Some(bench)) = (path("myna"), path("myna-benches")) else {
+        bail!("the binary or its benchmarks were not built")
+    };
+    let mut c = Command::new(bench);
+    c.args(args).env("MYNA_BIN", myna).env("MYNA_TEST_DEPS", deps::dir()).current_dir(crate::root());
+    Ok(c.status()?.success())
+}
+
+/// The fault tests again, at the lengths that they are worded with; `--hours N` bounds the whole.
+pub fn soak(args: &[String]) -> Result<bool> {
+    let hours = match args {
+        [] => "2",
+        [flag, n] if flag == "--hours" && n.parse::<f64>().is_ok_and(|h| h > 0.0) => n,
+        _ => bail!("soak takes --hours N and nothing else"),
+    };
+    deps::install()?.iter().for_each(|l| println!("{l}"));
+    let built = cargo::build(&["--package", "myna", "--package", "myna-tests", "--bins", "--tests"])?;
+    let Some(all) = built.iter().find(|b| b.is_test && b.target == "all") else { bail!("the integration program was not built") };
+    let Some(myna) = built.iter().find(|b| !b.is_test && b.target == "myna") else { bail!("the binary was not built") };
+    let mut c = Command::new(&all.path);
+    c.args(["--kind", "faults", "--test-threads", "1"]).env("MYNA_SOAK_HOURS", hours).current_dir(&all.folder);
+    Ok(c.env("MYNA_BIN", &myna.path).env("MYNA_TEST_DEPS", deps::dir()).status()?.success())
+}
