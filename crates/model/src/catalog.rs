@@ -46,6 +46,8 @@ pub struct Settings {
     /// Bytes of a streamed answer.
     pub stream_bytes_max: u64,
     pub network: crate::sandbox::Network,
+    /// Calls at once in one instance, as far as it is known before the start.
+    pub slots: crate::ports::Slots,
     pub log: LogSettings,
 }
 
@@ -105,6 +107,10 @@ pub struct Function {
     pub policies: BTreeMap<Arc<str>, Arc<str>>,
     /// What an HTTP door may reach.
     pub urls: Vec<Url>,
+    /// Which entry of its units it is; empty where a unit holds one. Several functions may share a unit.
+    pub entry: Arc<str>,
+    /// Doors that its owner opened besides its own dialect's.
+    pub doors: Vec<Arc<str>>,
     /// What its policies call the ways to run it.
     pub actions: Actions,
 }

@@ -80,6 +80,28 @@ pub struct Event {
     pub cancel: Cancel,
 }
 
+impl Event {
+    /// A first attempt with a new id; the engine fills in what it alone knows.
+    pub fn new(target: &crate::Target, trigger: Trigger, head: Head, body: Body) -> Self {
+        Self {
+            id: InvocationId::random(),
+            tenant: target.tenant.clone(),
+            caller: target.caller.clone(),
+            entry: Arc::from(""),
+            qualifier: target.qualifier.clone(),
+            trigger,
+            head,
+            body,
+            attributes: Attributes::default(),
+            deadline: None,
+            attempt: 1,
+            hops: 0,
+            tail: false,
+            cancel: Cancel::new(),
+        }
+    }
+}
+
 /// What made the function run. Decides which authorisation is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -264,7 +264,8 @@ pub struct Runtime {
 /// What an instance needs, apart from its tier.
 #[derive(Clone, Debug)]
 pub struct StartPlan {
-    pub process: ProcSpec,
+    /// The first is the runtime; with it the instance lives and dies.
+    pub processes: Vec<ProcSpec>,
     pub mounts: Vec<Mount>,
     pub listens: Vec<Endpoint>,
 }
@@ -360,8 +361,9 @@ pub trait Instance: Send + Sync {
     /// Code and limits that arrive after the start.
     fn attach(&self, mounts: Vec<Mount>, limits: Limits) -> Fut<'_, Result<(), Fault>>;
     /// CPU while initialising differs from CPU while serving.
-    fn limit(&self, limits: Limits) -> Result<(), Fault>;
-    fn freeze(&self, on: bool) -> Result<(), Fault>;
+    fn limit(&self, limits: Limits) -> Fut<'_, Result<(), Fault>>;
+    fn freeze(&self, on: bool) -> Fut<'_, Result<(), Fault>>;
+    /// What is known of its use, without waiting.
     fn measure(&self) -> Measured;
     /// Resolves when nothing of the instance is left.
     fn kill(&self) -> Fut<'_, Exit>;
