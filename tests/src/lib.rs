@@ -2,10 +2,29 @@
 //!
 //! A test is a function that returns `Result<()>`; its module lists it with [`tests!`], so that a forgotten one is dead code and
 //! the lints say so. A test that this machine can't run returns [`skip`] with the reason, which is counted and repeated aloud.
+//!
+//! ```ignore
+//! let myna = Platform::start()?;
+//! let hello = myna.python("hello", "def handler(event, context): return event")?;
+//! ensure!(hello.call(json!({"a": 1}))? == json!({"a": 1}));
+//! ```
 
+mod clients;
+mod function;
+mod http;
+mod leaks;
+mod package;
+mod platform;
 mod runner;
+mod sign;
 
+pub use clients::{aws_cli, python};
+pub use function::{Answer, Draft, Function};
+pub use http::{Http, Response};
+pub use package::zip;
+pub use platform::{Options, Platform, Ready, binary};
 pub use runner::{Test, main, skip};
+pub use sign::Keys;
 
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
 pub use serde_json::{Value, json};

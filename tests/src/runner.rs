@@ -2,7 +2,31 @@
 
 use anyhow::{Error, Result};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use std::{fmt, process::ExitCode};
+use std::{
+    any::Any,
+    cell::RefCell,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+};
+
+/// How much of a platform's log is shown beside a failure.
+const LOG_LINES: usize = 60;
+
+thread_local! {
+    static COMPLAINTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static LOGS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Fails the test that runs on this thread, from where no error can be returned.
+pub(crate) fn complain(what: String) {
+    COMPLAINTS.with_borrow_mut(|c| c.push(what));
+}
+
+/// Shown when the test that runs on this thread fails.
+pub(crate) fn keep_log(log: String) {
+    LOGS.with_borrow_mut(|l| l.push(log));
+}
 
 /// One test: its path, which begins with its kind (`journeys::…`), and what it does.
 #[derive(Clone, Copy)]
@@ -62,14 +86,35 @@ fn arguments() -> (Option<String>, Arguments) {
 
 fn trial(test: &Test) -> Trial {
     let (name, run) = (test.path(), test.run);
-    Trial::ignorable_test(name, move || match run() {
-        Ok(()) => Ok(Completion::Completed),
-        Err(e) => match e.downcast_ref::<Skip>() {
-            Some(Skip(reason)) => {
-                println!("skipped: {name}: {reason}");
-                Ok(Completion::ignored_with(reason))
-            }
-            None => Err(Failed::from(format!("{e:?}"))),
-        },
+    Trial::ignorable_test(name, move || {
+        let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(Error::msg(words(&*panic))));
+        let (complaints, logs) = (COMPLAINTS.take(), LOGS.take());
+        match result {
+            Ok(()) if complaints.is_empty() => Ok(Completion::Completed),
+            Ok(()) => Err(failure("the test passed, but", &complaints, &logs)),
+            Err(e) => match e.downcast_ref::<Skip>() {
+                Some(Skip(reason)) => {
+                    println!("skipped: {name}: {reason}");
+                    Ok(Completion::ignored_with(reason))
+                }
+                None => Err(failure(&format!("{e:?}"), &complaints, &logs)),
+            },
+        }
     })
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".to_owned())
+}
+
+fn failure(what: &str, complaints: &[String], logs: &[String]) -> Failed {
+    let mut text = what.to_owned();
+    complaints.iter().for_each(|c| text += &format!("\n{c}"));
+    for log in logs {
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
+        text += &format!("\n--- the platform's log, last {} of {} lines\n{}", tail.len(), lines.len(), tail.join("\n"));
+    }
+    Failed::from(text)
 }

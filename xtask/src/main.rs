@@ -10,6 +10,8 @@ mod child;
 mod demo;
 mod deps;
 mod dist;
+mod names;
+mod spec;
 mod tally;
 mod test;
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "test" => test::run(&rest),
         "check" => check::run(&rest),
+        "spec" => spec::run(&rest),
         "demo" => demo::run(&rest),
         "bench" => bench::bench(&rest),
         "soak" => bench::soak(&rest),

@@ -1,0 +1,123 @@
+//! The clients of a user: AWS's SDK for Python and AWS's command line, installed by `cargo xtask test`, pointed at one platform.
+
+use crate::{Platform, skip};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// Debian's, never a version manager's shim.
+const AWS_CLI: &str = "/usr/bin/aws";
+
+/// Wraps a snippet: it runs as the body of a function, and what it returns is printed as JSON.
+const PRELUDE: &str = r#"
+import sys, json, io, os, time, base64, zipfile, threading, boto3, botocore
+from botocore.exceptions import ClientError
+
+def package(**files):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        for name, text in files.items():
+            info = zipfile.ZipInfo(name.replace("__", "."))
+            info.external_attr = 0o755 << 16
+            z.writestr(info, text)
+    return out.getvalue()
+
+def refused(call, **arguments):
+    try:
+        call(**arguments)
+    except ClientError as e:
+        return e.response
+    raise AssertionError("the call was not refused")
+
+def plain(o):
+    if isinstance(o, (bytes, bytearray)):
+        return bytes(o).decode("utf-8", "replace")
+    if hasattr(o, "read"):
+        return o.read().decode("utf-8", "replace")
+    return str(o)
+
+lam = boto3.client("lambda")
+"#;
+
+/// Where the tests' packages are: MYNA_TEST_DEPS, or `.deps` of the clone.
+fn deps() -> PathBuf {
+    match std::env::var_os("MYNA_TEST_DEPS") {
+        Some(dir) => dir.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps"),
+    }
+}
+
+/// The interpreter of the tests' own Python packages.
+pub fn python() -> Result<PathBuf> {
+    let python = deps().join("venv/bin/python");
+    if !python.exists() {
+        bail!("{} is missing: `cargo xtask test` installs what the tests need", python.display());
+    }
+    Ok(python)
+}
+
+/// AWS's own command line.
+pub fn aws_cli() -> Result<PathBuf> {
+    if !Path::new(AWS_CLI).exists() {
+        return Err(skip(format!("{AWS_CLI} is missing: apt-get install awscli")));
+    }
+    Ok(AWS_CLI.into())
+}
+
+impl Platform {
+    /// Runs a snippet with boto3; `lam` is a Lambda client, `package(app__py="…")` a zip, `refused(call, …)` the error's answer.
+    /// What the snippet returns comes back as JSON.
+    pub fn boto3(&self, snippet: &str) -> Result<Value> {
+        let body: String = snippet.lines().map(|l| format!("    {l}\n")).collect();
+        let script = format!("{PRELUDE}\ndef snippet():\n{body}\njson.dump(snippet(), sys.stdout, default=plain)\n");
+        let output = self.client(&python()?).arg("-c").arg(&script).output().context("can't start python")?;
+        let text = ok(output, "the boto3 snippet")?;
+        serde_json::from_str(&text).with_context(|| format!("the boto3 snippet printed no JSON: {text}"))
+    }
+
+    /// Runs AWS's command line and returns what it printed. Debian's version is older than AWS_ENDPOINT_URL and is told by option.
+    pub fn aws(&self, arguments: &[&str]) -> Result<String> {
+        let mut c = self.client(&aws_cli()?);
+        let output = c.args(["--endpoint-url", &self.ready().aws]).args(arguments).output().context("can't start aws")?;
+        ok(output, &format!("aws {}", arguments.join(" ")))
+    }
+
+    /// Runs the binary itself as a user of this platform, below a folder of the user's own.
+    pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
+        let mut c = self.client(&crate::binary()?);
+        c.args(arguments).env("MYNA_DIR", self.dir()).output().context("can't start myna")
+    }
+
+    /// A program with the environment that `myna env` gives a user, and nothing of this machine's own configuration.
+    fn client(&self, program: &Path) -> Command {
+        let ready = self.ready();
+        let mut c = Command::new(program);
+        c.env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", self.home())
+            .env("LC_ALL", "C.UTF-8")
+            .env("AWS_ENDPOINT_URL", &ready.aws)
+            .env("AWS_ACCESS_KEY_ID", &ready.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", &ready.secret_access_key)
+            .env("AWS_REGION", &ready.region)
+            .env("AWS_DEFAULT_REGION", &ready.region)
+            .env("AWS_DISABLE_HOST_PREFIX_INJECTION", "true")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_PAGER", "")
+            // One attempt: a client that tries again would hide the first failure.
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .env("ROLE", &ready.role)
+            .current_dir(self.home());
+        c
+    }
+}
+
+fn ok(output: Output, what: &str) -> Result<String> {
+    if !output.status.success() {
+        bail!("{what} failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{what} printed no UTF-8"))
+}

@@ -1,0 +1,259 @@
+//! A platform of one's own: the real binary in a fresh directory, on ports of its own, as a child of the test.
+//!
+//! What it prints is kept and shown when its test fails. When it goes, whatever it left behind fails the test too.
+
+use crate::{Http, Keys, Response, leaks, runner};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const READY_WITHIN: Duration = Duration::from_secs(20);
+const STOPPED_WITHIN: Duration = Duration::from_secs(40);
+
+/// What `myna up --json` says when it serves.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Ready {
+    pub ready: bool,
+    pub aws: String,
+    pub console: Option<String>,
+    pub admin: PathBuf,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub region: String,
+    pub account: String,
+    pub role: String,
+    /// A word that the names of all of its cgroups contain.
+    pub cgroup: Option<String>,
+}
+
+/// How a platform is started, where it differs from the usual.
+#[derive(Default, Clone)]
+pub struct Options {
+    pub args: Vec<String>,
+    /// The text of a configuration file.
+    pub config: Option<String>,
+    pub env: Vec<(String, String)>,
+}
+
+pub struct Platform {
+    home: TempDir,
+    options: Options,
+    running: Option<Running>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+struct Running {
+    child: Child,
+    ready: Ready,
+}
+
+/// The binary under test: MYNA_BIN, or the one beside this test program.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("MYNA_BIN") {
+        return Ok(path.into());
+    }
+    let beside = std::env::current_exe()?.parent().and_then(Path::parent).map(|d| d.join("myna"));
+    beside.filter(|p| p.exists()).context("the binary is not built: cargo build, or cargo xtask test")
+}
+
+impl Platform {
+    pub fn start() -> Result<Self> {
+        Self::start_with(Options::default())
+    }
+
+    pub fn start_with(options: Options) -> Result<Self> {
+        let mut platform = Self::prepare(options)?;
+        platform.start_again()?;
+        Ok(platform)
+    }
+
+    /// A home and a log, and nothing started yet.
+    pub fn prepare(options: Options) -> Result<Self> {
+        let home = tempfile::Builder::new().prefix("myna-test-").tempdir()?;
+        if let Some(config) = &options.config {
+            fs::write(home.path().join("myna.toml"), config)?;
+        }
+        Ok(Self { home, options, running: None, log: Arc::default() })
+    }
+
+    /// Starts it on its directory, for the first time or once more.
+    pub fn start_again(&mut self) -> Result<()> {
+        match self.launch()? {
+            Ok(running) => self.running = Some(running),
+            Err(status) => bail!("myna was never ready ({status}):\n{}", self.log()),
+        }
+        Ok(())
+    }
+
+    /// Starts it and expects that it refuses; returns how it ended. What it said is in the log.
+    pub fn refused(&mut self) -> Result<ExitStatus> {
+        match self.launch()? {
+            Err(status) => Ok(status),
+            Ok(running) => {
+                self.running = Some(running);
+                bail!("myna started, and should have refused")
+            }
+        }
+    }
+
+    /// Ready, or ended before it was.
+    fn launch(&self) -> Result<Result<Running, ExitStatus>> {
+        ensure!(self.running.is_none(), "the platform is running");
+        let mut child = self.command()?.spawn().context("can't start myna")?;
+        let (tx, rx) = mpsc::channel();
+        self.keep(child.stdout.take().expect("stdout is piped"), Some(tx));
+        self.keep(child.stderr.take().expect("stderr is piped"), None);
+        match rx.recv_timeout(READY_WITHIN) {
+            Ok(ready) => Ok(Ok(Running { child, ready })),
+            Err(RecvTimeoutError::Disconnected) => Ok(Err(child.wait()?)),
+            Err(RecvTimeoutError::Timeout) => {
+                child.kill()?;
+                child.wait()?;
+                bail!("myna was neither ready nor ended after {} s:\n{}", READY_WITHIN.as_secs(), self.log())
+            }
+        }
+    }
+
+    /// `setpriv` has the kernel end the platform with the test's thread, however that ends.
+    fn command(&self) -> Result<Command> {
+        let mut c = Command::new("setpriv");
+        c.args(["--pdeathsig", "KILL", "--"]).arg(binary()?).arg("up").arg("--dir").arg(self.dir());
+        c.args(["--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", "--json"]);
+        if self.options.config.is_some() {
+            c.arg("--config").arg(self.home.path().join("myna.toml"));
+        }
+        c.args(&self.options.args).envs(self.options.env.iter().cloned());
+        c.env("HOME", self.home()).current_dir(self.home()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(c)
+    }
+
+    fn keep(&self, pipe: impl std::io::Read + Send + 'static, ready: Option<mpsc::Sender<Ready>>) {
+        let log = Arc::clone(&self.log);
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                if let (Some(tx), Ok(said)) = (&ready, serde_json::from_str::<Ready>(&line)) {
+                    // Nobody waits any more when it was given up on; its end is reported there.
+                    tx.send(said).ok();
+                }
+                log.lock().expect("no one panics while holding the log").push(line);
+            }
+        });
+    }
+
+    pub fn ready(&self) -> &Ready {
+        &self.running.as_ref().expect("the platform is running").ready
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("the platform is running").child.id()
+    }
+
+    /// The state directory.
+    pub fn dir(&self) -> PathBuf {
+        self.home().join(".myna")
+    }
+
+    /// The folder of the user who started it.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no one panics while holding the log").join("\n")
+    }
+
+    pub fn keys(&self) -> Keys {
+        let ready = self.ready();
+        Keys {
+            id: ready.access_key_id.clone(),
+            secret: ready.secret_access_key.clone(),
+            token: None,
+            region: ready.region.clone(),
+        }
+    }
+
+    /// A signed request to a service; `path` as it is sent, its query behind `?`.
+    pub fn signed(&self, service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response> {
+        let host = self.ready().aws.trim_start_matches("http://").to_owned();
+        let headers: Vec<_> = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let split = path.split_once('?').unwrap_or((path, ""));
+        let signed = self.keys().sign(service, method, &host, split, &headers, body);
+        Http::default().send(method, &format!("http://{host}{path}"), &signed, body)
+    }
+
+    /// Sends a signal and goes on.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(self.pid().try_into()?).context("a process id is never 0")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// kill -9: what power loss leaves of a process. The directory stays.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut running = self.running.take().context("the platform is not running")?;
+        running.child.kill()?;
+        running.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and the wait for its end.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.ended()
+    }
+
+    /// Waits for its end and looks for what it left behind.
+    pub fn ended(&mut self) -> Result<ExitStatus> {
+        let mut running = self.running.take().context("the platform is not running")?;
+        let until = Instant::now() + STOPPED_WITHIN;
+        let status = loop {
+            if let Some(status) = running.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > until {
+                running.child.kill()?;
+                running.child.wait()?;
+                bail!("myna still ran {} s after it was asked to stop", STOPPED_WITHIN.as_secs());
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        for left in leaks::of(&self.dir(), running.ready.cgroup.as_deref()) {
+            runner::complain(left);
+        }
+        for line in self.log().lines().filter(|l| l.contains("panicked at")) {
+            runner::complain(format!("the platform panicked: {line}"));
+        }
+        Ok(status)
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        if self.running.is_some() {
+            match self.stop() {
+                Ok(status) if status.success() => {}
+                Ok(status) => runner::complain(format!("after SIGTERM the platform ended with {status}")),
+                Err(e) => runner::complain(format!("{e:#}")),
+            }
+        }
+        runner::keep_log(self.log());
+        if std::env::var_os("MYNA_TEST_KEEP").is_some() {
+            let kept = self.home().with_extension("kept");
+            let saved = File::create(&kept).and_then(|mut f| f.write_all(self.log().as_bytes()));
+            saved.unwrap_or_else(|e| runner::complain(format!("can't keep the log at {}: {e}", kept.display())));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The names of all tests, read from the sources: so that a proof can be checked without building anything.
+//!
+//! Three kinds count: a function below an attribute that ends in `test` (libtest's, tokio's); a name in a `tests![…]` list of the
+//! integration program; the folder of a conformance case. A commented-out or unlisted function does not.
+
+use anyhow::{Context, Result};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+const SOURCES: &[&str] = &["crates", "tests", "xtask", "benches", "examples"];
+
+pub fn tests(root: &Path) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for folder in SOURCES {
+        walk(&root.join(folder), &mut |path| {
+            if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+                attributed(&text, &mut found);
+                listed(&text, &mut found);
+            }
+            Ok(())
+        })?;
+    }
+    for dialect in folders(&root.join("tests/conformance")) {
+        found.extend(folders(&dialect).iter().filter_map(|case| Some(case.file_name()?.to_str()?.to_owned())));
+    }
+    Ok(found)
+}
+
+fn folders(at: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(at) else { return Vec::new() };
+    entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect()
+}
+
+fn walk(folder: &Path, each: &mut impl FnMut(&Path) -> Result<()>) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries {
+        let (entry, path) = entry.map(|e| (e.file_type(), e.path()))?;
+        if entry?.is_dir() {
+            if path.file_name().is_some_and(|n| n != "target" && n != "node_modules") {
+                walk(&path, each)?;
+            }
+        } else {
+            each(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// `#[test]`, `#[tokio::test(…)]`, and `#[test]` within proptest!, each followed by other attributes and then `fn name`.
+fn attributed(text: &str, found: &mut BTreeSet<String>) {
+    let mut pending = false;
+    for line in text.lines().map(str::trim) {
+        if let Some(attribute) = line.strip_prefix("#[") {
+            let name = attribute.split(['(', ']']).next().unwrap_or_default();
+            pending |= name.rsplit("::").next() == Some("test");
+        } else if let Some(name) = function(line) {
+            if pending {
+                found.insert(name.to_owned());
+            }
+            pending = false;
+        }
+    }
+}
+
+fn function(line: &str) -> Option<&str> {
+    let after = line.strip_prefix("fn ").or_else(|| line.split_once(" fn ").map(|(_, rest)| rest))?;
+    let name = after.split(|c: char| !(c.is_alphanumeric() || c == '_')).next()?;
+    (!name.is_empty() && !line.starts_with("//")).then_some(name)
+}
+
+/// The names between the brackets of `tests![a, b]`, comments left out.
+fn listed(text: &str, found: &mut BTreeSet<String>) {
+    for piece in text.split("tests![").skip(1) {
+        let Some((inside, _)) = piece.split_once(']') else { continue };
+        let code = inside.lines().map(|l| l.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
+        let names = code.split(',').map(str::trim);
+        found.extend(names.filter(|n| !n.is_empty() && n.chars().all(|c| c.is_alphanumeric() || c == '_')).map(str::to_owned));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_found_by_attribute_and_by_list() {
+        let text = "#[test]\nfn plain() {}\n#[tokio::test(start_paused = true)]\n#[allow(x)]\nasync fn with_more() {}\nfn helper() {}\n\
+                    // #[test]\n// fn gone() {}\npub const ALL: &[Test] = tests![first, // note\n second\n];\n#[cfg(test)]\nmod tests { fn inner() {} }";
+        let mut found = BTreeSet::new();
+        attributed(text, &mut found);
+        listed(text, &mut found);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["first", "plain", "second", "with_more"]);
+    }
+}
