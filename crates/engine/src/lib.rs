@@ -1,1 +1,377 @@
-//! engine
+//! The engine: resolves, authorises, admits, places, times and meters every invocation, whatever dialect it came through and
+//! whatever contract and sandbox run it.
+//!
+//! [`pools`] decides and [`keepalive`] learns: pure state machines over a clock. The rest carries their decisions out: [`start`]
+//! brings instances up, [`invoke`] is the way of one call, [`output`] reads what instances write, [`unbound`] keeps language
+//! runtimes started before anybody asks.
+
+pub mod catalog;
+mod identity;
+mod instance;
+mod invoke;
+pub mod keepalive;
+mod output;
+pub mod pools;
+mod start;
+#[cfg(test)]
+mod tests;
+mod unbound;
+
+pub use keepalive::KeepAlive;
+
+use catalog::Catalog;
+use instance::Live;
+use model::{
+    Cause, Clock, Fault, Function, InstanceId, ModelOp, RevisionId, TenantId, Unit,
+    catalog::Concurrency,
+    log::{LogRecord, Stream},
+    ports::{Backend, Contract, Framer, InstanceCaller, InstanceView, Journal, Observed, Policy, Request, Response, Runtime},
+    sandbox::Limits,
+};
+use pools::{Action, FunctionKey, Pools};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Notify, oneshot};
+
+/// Finds language environments by name.
+pub trait Runtimes: Send + Sync {
+    fn resolve(&self, name: &str) -> Result<Runtime, Fault>;
+}
+
+/// Answers what an instance asks of the platform over its own socket.
+pub trait Plane: Send + Sync {
+    fn plane(&self, request: Request, caller: InstanceCaller) -> model::Fut<'_, Response>;
+}
+
+/// A number in 0–1; tests decide it.
+pub type Chance = fn() -> f64;
+
+/// All that the engine works with, chosen by the composition.
+pub struct Parts {
+    pub clock: Arc<dyn Clock>,
+    pub backend: Arc<dyn Backend>,
+    pub contracts: HashMap<&'static str, Arc<dyn Contract>>,
+    pub runtimes: Arc<dyn Runtimes>,
+    pub policy: Arc<dyn Policy>,
+    pub journal: Arc<dyn Journal>,
+    /// Cuts output into lines; `true` for the framed pipe.
+    pub framer: fn(bool) -> Box<dyn Framer>,
+    /// A log record as text, for tails.
+    pub format: fn(&Stream, &LogRecord) -> String,
+    pub chance: Chance,
+    pub region: Arc<str>,
+    /// Processors of this machine.
+    pub cpus: u32,
+    /// Memory at which a function gets one whole processor (1,769 MB on Lambda).
+    pub mib_per_cpu: u32,
+    /// Unbound instances kept per runtime that is in use.
+    pub unbound: usize,
+}
+
+struct State {
+    pools: Pools<oneshot::Sender<Lease>>,
+    live: HashMap<InstanceId, Arc<Live>>,
+    /// Revisions whose initialisation keeps failing.
+    broken: HashMap<RevisionId, Broken>,
+}
+
+/// A revision that failed to initialise several times in a row.
+struct Broken {
+    times: u32,
+    until: model::Mono,
+    fault: Fault,
+}
+
+/// A slot of an instance, or the news that there will be none.
+type Lease = Result<Arc<Live>, start::Failure>;
+
+pub struct Engine {
+    parts: Arc<Parts>,
+    catalog: Catalog,
+    state: Mutex<State>,
+    unbound: unbound::Unbound,
+    plane: OnceLock<Arc<dyn Plane>>,
+    /// The housekeeper has nothing to do and sleeps until it is woken.
+    asleep: AtomicBool,
+    wake: Notify,
+    weak: std::sync::Weak<Engine>,
+}
+
+impl Engine {
+    pub fn new(parts: Parts, config: pools::Config) -> Arc<Self> {
+        let parts = Arc::new(parts);
+        Arc::new_cyclic(|weak| Self {
+            unbound: unbound::Unbound::new(parts.unbound),
+            parts,
+            catalog: Catalog::default(),
+            state: Mutex::new(State { pools: Pools::new(config), live: HashMap::new(), broken: HashMap::new() }),
+            plane: OnceLock::new(),
+            asleep: AtomicBool::new(false),
+            wake: Notify::new(),
+            weak: weak.clone(),
+        })
+    }
+
+    /// Who answers instances; set once, by the composition.
+    pub fn connect(&self, plane: Arc<dyn Plane>) {
+        if self.plane.set(plane).is_err() {
+            tracing::warn!("the engine was connected to a plane twice; the first stays");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn strong(&self) -> Arc<Engine> {
+        self.weak.upgrade().expect("a method runs only while somebody holds the engine")
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The functions changed.
+    pub fn apply(&self, ops: Vec<ModelOp>) {
+        let changes = self.catalog.apply(ops);
+        let used: HashSet<RevisionId> = changes.iter().flat_map(|(_, now)| now.iter().flat_map(|f| revisions(f))).collect();
+        let now = self.parts.clock.mono();
+        let mut state = self.lock();
+        for (before, after) in changes {
+            let Some(any) = after.as_ref().or(before.as_ref()) else { continue };
+            let key = (any.tenant.clone(), any.name.clone());
+            match &after {
+                Some(f) => state.pools.configure(&key, &f.concurrency),
+                None => state.pools.forget(&key),
+            }
+            for revision in before.iter().flat_map(|f| revisions(f)).filter(|r| !used.contains(r)) {
+                state.pools.retire(revision, now);
+                state.broken.remove(&revision);
+            }
+            for (unit, wanted) in after.iter().flat_map(|f| provisioned(f)) {
+                state.pools.provision(&unit, wanted, now);
+            }
+        }
+        self.act(state);
+    }
+
+    /// Carry out what the pools decided, outside their lock.
+    fn act(&self, mut state: MutexGuard<'_, State>) {
+        while state.pools.has_actions() {
+            let (mut freezing, mut refused) = (Vec::new(), Vec::new());
+            for action in state.pools.actions() {
+                match action {
+                    Action::Grant { waiter, id } => {
+                        let live = state.live.get(&id).cloned();
+                        let lease = live.ok_or_else(|| Fault::internal("a granted instance has no process").into());
+                        if waiter.send(lease).is_err() {
+                            refused.push(id);
+                        }
+                    }
+                    Action::Start { id, revision, provisioned } => {
+                        tokio::spawn(self.strong().start(id, revision, provisioned));
+                    }
+                    Action::Freeze(id) => freezing.extend(state.live.get(&id).cloned()),
+                    Action::Kill(id) => {
+                        let live = state.live.remove(&id);
+                        tokio::spawn(self.strong().bury(id, live));
+                    }
+                }
+            }
+            let now = self.parts.clock.mono();
+            for id in refused {
+                // Whoever waited has gone between the decision and now; the slot is counted for its function.
+                if let Some(key) = state.live.get(&id).and_then(|l| l.unit()).map(|u| (u.tenant.clone(), u.function.clone())) {
+                    state.pools.freed(id, &key, now);
+                }
+            }
+            if !freezing.is_empty() {
+                tokio::spawn(async move {
+                    for live in freezing {
+                        live.rest().await;
+                    }
+                });
+            }
+        }
+        drop(state);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+            self.wake.notify_one();
+        }
+    }
+
+    async fn bury(self: Arc<Self>, id: InstanceId, live: Option<Arc<Live>>) {
+        if let Some(live) = live {
+            live.bury().await;
+        }
+        self.gone(id);
+    }
+
+    fn gone(&self, id: InstanceId) {
+        let mut state = self.lock();
+        state.live.remove(&id);
+        state.pools.gone(id, self.parts.clock.mono());
+        self.act(state);
+    }
+
+    /// Freezes and lets go what rests; ends with the engine. One per engine.
+    pub async fn housekeep(self: Arc<Self>) {
+        let mut expire_at = model::Mono(0);
+        loop {
+            let now = self.parts.clock.mono();
+            let mut state = self.lock();
+            let freeze_at = state.pools.freeze(now);
+            if now >= expire_at {
+                let next = state.pools.expire(now);
+                expire_at = next.unwrap_or(now + Duration::from_secs(60)).max(now + Duration::from_millis(250));
+            }
+            let idle = state.live.is_empty();
+            self.act(state);
+            self.unbound.expire(now).await;
+            let wait = expire_at.since(now).min(freeze_at.map_or(Duration::MAX, |at| at.since(now).max(Duration::from_millis(5))));
+            if freeze_at.is_some() {
+                tokio::time::sleep(wait).await;
+            } else {
+                self.asleep.store(true, Ordering::Release);
+                let wait = if idle { Duration::from_secs(60) } else { wait };
+                tokio::select! { () = tokio::time::sleep(wait) => {}, () = self.wake.notified() => tokio::time::sleep(Duration::from_millis(10)).await }
+                self.asleep.store(false, Ordering::Release);
+            }
+        }
+    }
+
+    /// Kill everything. Nothing of an instance is left when this returns.
+    pub async fn shutdown(&self) {
+        let live: Vec<_> = self.lock().live.drain().map(|l| l.1).collect();
+        let burying: Vec<_> = live.into_iter().map(|l| tokio::spawn(async move { l.bury().await })).collect();
+        for one in burying {
+            let _ = one.await;
+        }
+        self.unbound.clear().await;
+    }
+
+    /// Calls that are admitted and not over.
+    pub fn in_flight(&self) -> usize {
+        let state = self.lock();
+        state.live.values().filter(|l| l.serving()).count()
+    }
+
+    fn contract(&self, name: &str) -> Result<Arc<dyn Contract>, Fault> {
+        self.parts.contracts.get(name).cloned().ok_or_else(|| Fault::new(Cause::Unsupported, format!("no contract named {name:?}")))
+    }
+
+    /// What an instance of this unit may use while it serves.
+    fn limits(&self, unit: &Unit) -> Limits {
+        let share = u64::from(unit.settings.memory_mib) * 1000 / u64::from(self.parts.mib_per_cpu.max(1));
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        Limits {
+            memory_bytes: u64::from(unit.settings.memory_mib) << 20,
+            cpu_millis: share.clamp(10, self.parts.cpus * 1000),
+            pids: 1024,
+            tmp_bytes: u64::from(unit.settings.tmp_mib) << 20,
+            tmp_inodes: u64::from(unit.settings.tmp_mib) * 128,
+            descriptors: 1024,
+        }
+    }
+
+    /// The same while it initialises: never less than one processor.
+    fn init_limits(&self, unit: &Unit) -> Limits {
+        let serving = self.limits(unit);
+        Limits { cpu_millis: serving.cpu_millis.max(1000), ..serving }
+    }
+
+    /// Make sure that a unit could start.
+    pub fn prepare(&self, unit: &Unit) -> Result<(), Fault> {
+        let runtime = self.parts.runtimes.resolve(&unit.runtime)?;
+        let contract = self.contract(unit.contract)?;
+        let facts = identity_free_facts(InstanceId::random(), &self.parts.region);
+        contract.plan(&runtime, Some(unit), &facts)?;
+        if runtime.bindable && contract.bindable(unit).is_ok() {
+            self.unbound.want(&self.strong(), unit, &runtime);
+        }
+        Ok(())
+    }
+
+    /// What is really there.
+    pub fn observed(&self, tenant: &TenantId, name: Option<&str>) -> Observed {
+        let now = self.parts.clock.mono();
+        let state = self.lock();
+        let instances = state
+            .pools
+            .views()
+            .filter(|v| v.unit.tenant == *tenant && name.is_none_or(|n| n == v.unit.function.as_str()))
+            .map(|v| InstanceView {
+                id: v.id,
+                function: v.unit.function.clone(),
+                version: v.unit.version.clone(),
+                tier: v.unit.tier,
+                state: v.state,
+                provisioned: v.provisioned,
+                memory_bytes: state.live.get(&v.id).map_or(0, |l| l.measure().memory_bytes),
+                age: now.since(v.since),
+                calls: v.calls,
+            })
+            .collect();
+        let mut observed = Observed { instances, ..Observed::default() };
+        for function in self.catalog.all().into_iter().filter(|f| f.tenant == *tenant && name.is_none_or(|n| n == f.name.as_str())) {
+            let (waiting, running) = state.pools.load(&(function.tenant.clone(), function.name.clone()));
+            observed.waiting += waiting;
+            observed.running += running;
+            if name.is_none() {
+                continue;
+            }
+            for qualifier in function.concurrency.provisioned.keys() {
+                let Ok(unit) = catalog::resolve(&function, Some(qualifier), || 1.0) else { continue };
+                observed.provisioned_ready.insert(qualifier.clone(), state.pools.provisioned_ready(unit.revision));
+                if state.pools.provisioned_failed(unit.revision) {
+                    observed.provisioned_failed.insert(qualifier.clone());
+                }
+            }
+        }
+        observed
+    }
+
+    /// Instances, reserved memory in bytes, unbound instances.
+    pub fn totals(&self) -> (usize, u64, usize) {
+        let state = self.lock();
+        (state.pools.instances(), state.pools.memory_used(), self.unbound.count())
+    }
+}
+
+fn revisions(function: &Function) -> impl Iterator<Item = RevisionId> + '_ {
+    function.versions.values().map(|u| u.revision)
+}
+
+/// How many instances of which units a function wants kept ready: every version, zero included, so that a withdrawn wish is seen.
+fn provisioned(function: &Function) -> Vec<(Arc<Unit>, u32)> {
+    let Concurrency { provisioned, .. } = &function.concurrency;
+    let mut wanted: BTreeMap<RevisionId, (Arc<Unit>, u32)> =
+        function.versions.values().map(|u| (u.revision, (u.clone(), 0))).collect();
+    for (qualifier, n) in provisioned {
+        if let Ok(unit) = catalog::resolve(function, Some(qualifier), || 1.0)
+            && let Some(entry) = wanted.get_mut(&unit.revision)
+        {
+            entry.1 += n;
+        }
+    }
+    wanted.into_values().collect()
+}
+
+fn key_of(function: &Function) -> FunctionKey {
+    (function.tenant.clone(), function.name.clone())
+}
+
+/// The facts of an instance that has no identity of its own yet.
+fn identity_free_facts(id: InstanceId, region: &Arc<str>) -> model::ports::InstanceFacts {
+    model::ports::InstanceFacts {
+        id,
+        region: region.clone(),
+        log_stream: Arc::from(""),
+        initialization: "on-demand",
+        credential: None,
+    }
+}

@@ -329,6 +329,8 @@ pub struct SessionCall {
 pub enum SlotEnd {
     /// Ready for the next.
     Free,
+    /// Ready for the next, after user code reported a failure of this type.
+    FreeAfterError(String),
     /// The instance must not be used again; why.
     Spent(String),
     /// As `Spent`, and no byte of the event reached user code: the reply fails with [`crate::Failed::undelivered`].

@@ -1,0 +1,216 @@
+//! What an instance writes, cut into lines and attributed to the invocation that was running.
+//!
+//! A runtime writes to its pipe before it reports that it is done, so reading the pipe empty at that moment puts every line where
+//! it belongs. A flood is cut: past a rate, lines are counted instead of kept, and one line says how many.
+
+use crate::Parts;
+use model::{
+    InvocationId, Mono,
+    limits::{LOG_BYTES_PER_SECOND_MAX, LOG_TAIL_BYTES},
+    log::{Line, LogLine, LogRecord, Stream},
+    ports::{FramedLine, Framer},
+};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::net::unix::pipe::Receiver;
+
+/// One pipe of an instance.
+struct Pipe {
+    fd: Arc<Receiver>,
+    framer: Box<dyn Framer>,
+    open: bool,
+}
+
+struct State {
+    pipes: Vec<Pipe>,
+    stream: Option<Arc<Stream>>,
+    id: Option<InvocationId>,
+    /// The end of what the running invocation logged, kept only when its caller asked.
+    tail: Option<Vec<u8>>,
+    window: Mono,
+    window_bytes: usize,
+    dropped: u64,
+}
+
+/// The log side of one instance.
+#[derive(Clone)]
+pub struct Output {
+    parts: Arc<Parts>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Output {
+    pub fn new(parts: Arc<Parts>) -> Self {
+        let state = State { pipes: Vec::new(), stream: None, id: None, tail: None, window: Mono(0), window_bytes: 0, dropped: 0 };
+        Self { parts, state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// From here on lines go to this stream; what came before is nobody's.
+    pub fn bind(&self, stream: Arc<Stream>) {
+        self.lock().stream = Some(stream);
+    }
+
+    /// Read these pipes from now on, instead of an earlier generation's.
+    pub fn attach(&self, output: OwnedFd, frames: Option<OwnedFd>) -> std::io::Result<()> {
+        let plain = ((self.parts.framer)(false), Some(output));
+        let framed = ((self.parts.framer)(true), frames);
+        let mut pipes = Vec::new();
+        for (framer, fd) in [plain, framed] {
+            let Some(fd) = fd else { continue };
+            pipes.push(Pipe { fd: Arc::new(Receiver::from_owned_fd(fd)?), framer, open: true });
+        }
+        let watched: Vec<_> = pipes.iter().map(|p| p.fd.clone()).collect();
+        self.lock().pipes = pipes;
+        for fd in watched {
+            tokio::spawn(self.clone().watch(fd));
+        }
+        Ok(())
+    }
+
+    async fn watch(self, fd: Arc<Receiver>) {
+        while fd.readable().await.is_ok() {
+            let more = {
+                let mut state = self.lock();
+                let Some(at) = state.pipes.iter().position(|p| Arc::ptr_eq(&p.fd, &fd)) else { return };
+                match self.read(&mut state, at) {
+                    // Reading behind the reactor's back leaves its readiness set; its own read clears it.
+                    More::Later => self.read_by(&mut state, at, |fd, buffer| fd.try_read(buffer)),
+                    more => more,
+                }
+            };
+            match more {
+                More::Later => {}
+                More::Now => tokio::task::yield_now().await,
+                More::Never => return,
+            }
+        }
+    }
+
+    /// Read what is there, at most a quarter of a MiB, so that a flood can't hold the thread. The pipe itself is asked, not the
+    /// reactor, which may not know yet what was written a moment ago.
+    fn read(&self, state: &mut State, at: usize) -> More {
+        for _ in 0..16 {
+            let more = self.read_by(state, at, |fd, buffer| Ok(rustix::io::read(fd.as_fd(), buffer)?));
+            if !matches!(more, More::Now) {
+                return more;
+            }
+        }
+        More::Now
+    }
+
+    fn read_by(&self, state: &mut State, at: usize, read: impl FnOnce(&Receiver, &mut [u8]) -> std::io::Result<usize>) -> More {
+        let mut buffer = [0; 16 * 1024];
+        let pipe = &mut state.pipes[at];
+        if !pipe.open {
+            return More::Never;
+        }
+        let mut lines = Vec::new();
+        let more = match read(&pipe.fd, &mut buffer) {
+            Ok(0) => {
+                pipe.open = false;
+                pipe.framer.flush(&mut |l| lines.push(l));
+                More::Never
+            }
+            Ok(n) => {
+                pipe.framer.push(&buffer[..n], &mut |l| lines.push(l));
+                if n < buffer.len() { More::Later } else { More::Now }
+            }
+            Err(_) => More::Later,
+        };
+        lines.into_iter().for_each(|l| self.keep(state, l));
+        more
+    }
+
+    fn keep(&self, state: &mut State, line: FramedLine) {
+        let Some(stream) = state.stream.clone() else { return };
+        let now = self.parts.clock.mono();
+        if now.since(state.window) >= Duration::from_secs(1) {
+            state.window = now;
+            state.window_bytes = 0;
+            self.own_up(state);
+        }
+        state.window_bytes += line.text.len() + 1;
+        if state.window_bytes > LOG_BYTES_PER_SECOND_MAX {
+            state.dropped += 1;
+            return;
+        }
+        let at_ms = line.at_ms.unwrap_or_else(|| self.parts.clock.wall_ms());
+        let record = LogRecord { at_ms, id: state.id, line: Line::Text { text: line.text, level: line.level } };
+        self.emit(state, stream, record);
+    }
+
+    /// Say how many lines were dropped.
+    fn own_up(&self, state: &mut State) {
+        if state.dropped > 0
+            && let Some(stream) = state.stream.clone()
+        {
+            let text = format!("myna dropped {} log lines: more than {LOG_BYTES_PER_SECOND_MAX} bytes in a second", state.dropped);
+            state.dropped = 0;
+            let record = LogRecord { at_ms: self.parts.clock.wall_ms(), id: state.id, line: Line::Platform { text: text.into() } };
+            self.emit(state, stream, record);
+        }
+    }
+
+    fn emit(&self, state: &mut State, stream: Arc<Stream>, record: LogRecord) {
+        if let Some(tail) = &mut state.tail {
+            tail.extend_from_slice((self.parts.format)(&stream, &record).as_bytes());
+            tail.push(b'\n');
+            if tail.len() > 4 * LOG_TAIL_BYTES {
+                tail.drain(..tail.len() - LOG_TAIL_BYTES);
+            }
+        }
+        self.parts.journal.line(LogLine { stream, record });
+    }
+
+    /// A line of the platform's own.
+    pub fn platform(&self, line: Line) {
+        let mut state = self.lock();
+        let Some(stream) = state.stream.clone() else { return };
+        let record = LogRecord { at_ms: self.parts.clock.wall_ms(), id: state.id, line };
+        self.emit(&mut state, stream, record);
+    }
+
+    /// An invocation begins: what is in the pipes is not its own.
+    pub fn begin(&self, id: InvocationId, tail: bool) {
+        let mut state = self.lock();
+        self.empty(&mut state);
+        state.id = Some(id);
+        state.tail = tail.then(Vec::new);
+    }
+
+    /// Everything that was written so far is read.
+    pub fn drain(&self) {
+        let mut state = self.lock();
+        self.empty(&mut state);
+        self.own_up(&mut state);
+    }
+
+    /// An invocation is over; what is written from now on is nobody's. Returns its tail if it was asked for.
+    pub fn end(&self) -> Option<bytes::Bytes> {
+        let mut state = self.lock();
+        state.id = None;
+        let tail = state.tail.take()?;
+        let from = tail.len().saturating_sub(LOG_TAIL_BYTES);
+        Some(bytes::Bytes::from(tail).slice(from..))
+    }
+
+    fn empty(&self, state: &mut State) {
+        for at in 0..state.pipes.len() {
+            while matches!(self.read(state, at), More::Now) && state.window_bytes <= LOG_BYTES_PER_SECOND_MAX {}
+        }
+    }
+}
+
+enum More {
+    /// Not before the descriptor is readable again.
+    Later,
+    Now,
+    Never,
+}

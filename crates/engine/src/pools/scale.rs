@@ -1,0 +1,248 @@
+//! Starting, keeping and letting go.
+
+use super::{Action, Inst, Phase, Pools};
+use model::{InstanceId, Mono, RevisionId, Unit, ports::Slots};
+use std::{sync::Arc, time::Duration};
+
+impl<W> Pools<W> {
+    /// How many more instances the pool wants than it has or is getting.
+    fn wanted(&self, revision: RevisionId) -> u32 {
+        let Some(pool) = self.pools.get(&revision) else { return 0 };
+        let waiting = u32::try_from(pool.waiting.len()).unwrap_or(u32::MAX);
+        let slots = match pool.unit.settings.slots {
+            Slots::One => 1,
+            Slots::Bounded(n) => n.max(1),
+            Slots::Unbounded => u32::MAX,
+        };
+        let for_calls = waiting.div_ceil(slots).saturating_sub(pool.starting);
+        let for_provision = pool.provisioned_wanted.saturating_sub(pool.provisioned_have);
+        for_calls.max(for_provision)
+    }
+
+    /// Start what the pool wants, as far as there is room; the rest waits for its turn.
+    pub(super) fn scale(&mut self, revision: RevisionId, now: Mono) {
+        if self.wanted(revision) == 0 {
+            return;
+        }
+        let Some(tenant) = self.pools.get(&revision).map(|p| p.unit.tenant.clone()) else { return };
+        self.turns.join(&tenant, revision);
+        self.feed(now);
+    }
+
+    /// Give turns until nobody wants one or there is no room.
+    pub(super) fn feed(&mut self, now: Mono) {
+        while !self.turns.is_empty() && self.starts < self.config.starts_max {
+            let Some(revision) = self.turns.next() else { return };
+            if self.wanted(revision) == 0 {
+                continue;
+            }
+            let unit = self.pools[&revision].unit.clone();
+            if !self.make_room(self.need(&unit)) {
+                self.turns.unget(&unit.tenant, revision);
+                return;
+            }
+            self.start(&unit, now);
+            if self.wanted(revision) > 0 {
+                self.turns.join(&unit.tenant, revision);
+            }
+        }
+    }
+
+    fn start(&mut self, unit: &Arc<Unit>, now: Mono) {
+        let (id, reserved_bytes) = (InstanceId::random(), self.need(unit));
+        self.memory_used += reserved_bytes;
+        self.starts += 1;
+        let pool = self.pools.get_mut(&unit.revision).expect("a pool asked for this start");
+        pool.starting += 1;
+        pool.members += 1;
+        let provisioned = pool.provisioned_have < pool.provisioned_wanted;
+        if provisioned {
+            pool.provisioned_have += 1;
+        }
+        let inst = Inst {
+            revision: unit.revision,
+            phase: Phase::Starting,
+            slots: 1,
+            busy: 0,
+            provisioned,
+            frozen: false,
+            idle_since: now,
+            since: now,
+            calls: 0,
+            reserved_bytes,
+        };
+        self.instances.insert(id, inst);
+        self.actions.push(Action::Start { id, revision: unit.revision, provisioned });
+    }
+
+    /// Whether there is room for one more; where there is none, the longest idle instances are let go.
+    fn make_room(&mut self, need: u64) -> bool {
+        let fits = |s: &Self| s.memory_used + need <= s.config.memory_bytes && s.instances.len() < s.config.instances_max;
+        if fits(self) {
+            return true;
+        }
+        let leaving = self.instances.values().filter(|i| i.phase == Phase::Leaving).count();
+        let mut memory = (self.memory_used + need).saturating_sub(self.memory_leaving);
+        let mut count = self.instances.len() - leaving;
+        while memory > self.config.memory_bytes || count >= self.config.instances_max {
+            let Some((_, id)) = self.idle.iter().find(|(_, id)| !self.instances[id].provisioned).copied() else { break };
+            memory -= self.instances[&id].reserved_bytes;
+            count -= 1;
+            self.let_go(id);
+        }
+        false
+    }
+
+    /// Somebody else waits for room and this pool holds more than an equal part of it.
+    pub(super) fn must_share(&self, revision: RevisionId) -> bool {
+        if !self.turns.others_than(revision) || self.starts >= self.config.starts_max {
+            return false;
+        }
+        let active = self.pools.values().filter(|p| p.busy > 0 || !p.waiting.is_empty()).count().max(1);
+        let pool = &self.pools[&revision];
+        let one = self.need(&pool.unit);
+        let holds = u64::from(pool.members) * one;
+        let full = self.memory_used - self.memory_leaving + one > self.config.memory_bytes
+            || self.instances.len() >= self.config.instances_max;
+        full && holds > self.config.memory_bytes / active as u64
+    }
+
+    /// Take an instance out of use.
+    pub(super) fn let_go(&mut self, id: InstanceId) {
+        let Some(inst) = self.instances.get_mut(&id) else { return };
+        if inst.phase == Phase::Leaving {
+            return;
+        }
+        if inst.phase == Phase::Starting {
+            self.starts -= 1;
+        }
+        let was_starting = inst.phase == Phase::Starting;
+        inst.phase = Phase::Leaving;
+        self.memory_leaving += inst.reserved_bytes;
+        self.idle.remove(&(inst.idle_since, id));
+        self.warm.remove(&(inst.idle_since, id));
+        let provisioned = std::mem::take(&mut inst.provisioned);
+        let pool = self.pools.get_mut(&inst.revision).expect("an instance's pool outlives it");
+        pool.free.retain(|f| *f != id);
+        if was_starting {
+            pool.starting -= 1;
+        }
+        if provisioned {
+            pool.provisioned_have -= 1;
+        }
+        self.actions.push(Action::Kill(id));
+    }
+
+    /// An instance with a free slot takes the next in line, or rests.
+    pub(super) fn serve(&mut self, revision: RevisionId, id: InstanceId, now: Mono) {
+        loop {
+            let pool = self.pools.get_mut(&revision).expect("an instance's pool outlives it");
+            let free = self.instances.get(&id).is_some_and(|i| i.phase == Phase::Ready && i.busy < i.slots);
+            if !free {
+                return;
+            }
+            let Some((_, _, waiter)) = pool.waiting.pop_front() else { break };
+            self.take(id, now);
+            self.actions.push(Action::Grant { waiter, id });
+        }
+        let retired = self.pools[&revision].retired;
+        let inst = self.instances.get_mut(&id).expect("checked above");
+        if inst.busy > 0 {
+            return;
+        }
+        if retired {
+            self.let_go(id);
+            return;
+        }
+        inst.idle_since = now;
+        self.idle.insert((now, id));
+        self.warm.insert((now, id));
+        self.feed(now);
+    }
+
+    /// Newer code or settings took this revision's place.
+    pub fn retire(&mut self, revision: RevisionId, now: Mono) {
+        let Some(pool) = self.pools.get_mut(&revision) else { return };
+        pool.retired = true;
+        pool.provisioned_wanted = 0;
+        let resting: Vec<_> = pool.free.iter().copied().filter(|id| self.instances[id].busy == 0).collect();
+        for id in resting {
+            self.let_go(id);
+        }
+        self.sweep(revision);
+        self.feed(now);
+    }
+
+    /// Keep this many instances of a unit ready.
+    pub fn provision(&mut self, unit: &Arc<Unit>, wanted: u32, now: Mono) {
+        let pool = self.pool(unit);
+        if pool.provisioned_wanted == wanted {
+            return;
+        }
+        pool.provisioned_wanted = wanted;
+        pool.provisioned_failed = false;
+        if wanted > 0 {
+            pool.retired = false;
+        }
+        let surplus = pool.provisioned_have.saturating_sub(wanted);
+        let mut dropped = 0;
+        for inst in self.instances.values_mut().filter(|i| i.revision == unit.revision && i.provisioned) {
+            if dropped == surplus {
+                break;
+            }
+            inst.provisioned = false;
+            dropped += 1;
+        }
+        self.pool(unit).provisioned_have -= dropped;
+        self.scale(unit.revision, now);
+        self.sweep(unit.revision);
+    }
+
+    /// Provisioned instances of a revision that could serve right now or are serving.
+    pub fn provisioned_ready(&self, revision: RevisionId) -> u32 {
+        let of = |i: &&Inst| i.revision == revision && i.provisioned && i.phase == Phase::Ready;
+        u32::try_from(self.instances.values().filter(of).count()).unwrap_or(u32::MAX)
+    }
+
+    pub fn provisioned_failed(&self, revision: RevisionId) -> bool {
+        self.pools.get(&revision).is_some_and(|p| p.provisioned_failed)
+    }
+
+    fn keep(&self, revision: RevisionId) -> Duration {
+        let user = &self.pools[&revision].user;
+        self.functions.get(user).map(|f| f.arrivals.keep(self.config.keep_alive)).unwrap_or_default()
+    }
+
+    /// Freeze what has rested for a moment. Returns when there is more to freeze.
+    pub fn freeze(&mut self, now: Mono) -> Option<Mono> {
+        while let Some((since, id)) = self.warm.first().copied() {
+            let due = since + self.config.freeze_after;
+            if now < due {
+                return Some(due);
+            }
+            self.warm.pop_first();
+            if let Some(inst) = self.instances.get_mut(&id) {
+                inst.frozen = true;
+                self.actions.push(Action::Freeze(id));
+            }
+        }
+        None
+    }
+
+    /// Let go what has rested for long. Returns when the next one is due.
+    pub fn expire(&mut self, now: Mono) -> Option<Mono> {
+        let (mut due, mut next) = (Vec::new(), None::<Mono>);
+        for (since, id) in self.idle.iter().filter(|(_, id)| !self.instances[id].provisioned) {
+            let at = *since + self.keep(self.instances[id].revision);
+            if at <= now {
+                due.push(*id);
+            } else {
+                next = Some(next.map_or(at, |n| n.min(at)));
+            }
+        }
+        for id in due {
+            self.let_go(id);
+        }
+        next
+    }
+}

@@ -1,0 +1,301 @@
+//! Bringing an instance up: from a pool's decision to an initialised runtime that asks for its first event.
+
+use crate::{
+    Broken, Engine, State,
+    instance::{Live, Started},
+};
+use model::{
+    Cause, Fault, Fut, InstanceId, RevisionId, Unit,
+    log::Line,
+    ports::{Contract, Runtime, Session, Slots, StartPlan},
+    sandbox::{Exit, Mount, Spec},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::oneshot;
+
+/// Why there is no instance, and what was left of the attempt (its log stream shows what the code said).
+pub struct Failure {
+    pub fault: Fault,
+    pub live: Option<Arc<Live>>,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self { fault, live: None }
+    }
+}
+
+/// After this many failures in a row, calls are answered with the last failure for a while instead of another try.
+const PATIENCE: u32 = 4;
+/// How long, at most.
+const BREAK_MAX: Duration = Duration::from_secs(10);
+/// A process that reported why it can't start may end before its report was read.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
+impl Engine {
+    pub(crate) async fn start(self: Arc<Self>, id: InstanceId, revision: RevisionId, provisioned: bool) {
+        let unit = self.lock().pools.unit(revision);
+        let Some(unit) = unit else { return self.gone(id) };
+        let outcome = match self.open_circuit(revision) {
+            Some(fault) => Err((id, fault.into())),
+            None => self.bring_up(id, &unit, provisioned).await,
+        };
+        match outcome {
+            Ok((live, slots)) => self.started(revision, live, slots),
+            Err((id, Failure { fault, live })) => {
+                self.not_started(revision, id, fault, live.clone());
+                self.bury(id, live).await;
+            }
+        }
+    }
+
+    fn started(&self, revision: RevisionId, live: Arc<Live>, slots: u32) {
+        let mut state = self.lock();
+        state.broken.remove(&revision);
+        let id = live.id;
+        state.live.insert(id, live);
+        state.pools.ready(id, slots, self.parts.clock.mono());
+        self.act(state);
+    }
+
+    fn not_started(&self, revision: RevisionId, id: InstanceId, fault: Fault, live: Option<Arc<Live>>) {
+        let mut state = self.lock();
+        note_failure(&mut state, revision, self.parts.clock.mono(), &fault);
+        if let Some(waiter) = state.pools.start_failed(id) {
+            let _ = waiter.send(Err(Failure { fault, live }));
+        }
+        self.act(state);
+    }
+
+    /// The last failure, while a revision that keeps failing is not tried again.
+    fn open_circuit(&self, revision: RevisionId) -> Option<Fault> {
+        let now = self.parts.clock.mono();
+        let state = self.lock();
+        state.broken.get(&revision).filter(|b| b.times >= PATIENCE && now < b.until).map(|b| b.fault.clone())
+    }
+
+    async fn bring_up(&self, id: InstanceId, unit: &Arc<Unit>, provisioned: bool) -> Result<(Arc<Live>, u32), (InstanceId, Failure)> {
+        let initialization = if provisioned { "provisioned-concurrency" } else { "on-demand" };
+        let fail = |fault: Fault| (id, Failure::from(fault));
+        let runtime = self.parts.runtimes.resolve(&unit.runtime).map_err(fail)?;
+        let contract = self.contract(unit.contract).map_err(fail)?;
+        if runtime.bindable && contract.bindable(unit).is_ok() {
+            self.unbound.want(&self.strong(), unit, &runtime);
+            if let Some(live) = self.unbound.take(&runtime.name) {
+                self.lock().pools.adopt(id, live.id);
+                let session = self.bind(&live, unit, &*contract, &runtime, initialization).await;
+                return finish(live, session);
+            }
+        }
+        let began = self.parts.clock.mono();
+        let live = self.create(id, unit).await.map_err(fail)?;
+        let sandbox = self.parts.clock.mono().since(began);
+        let session = self.initialise(&live, unit, &*contract, &runtime, initialization, sandbox).await;
+        finish(live, session)
+    }
+
+    /// A sandbox for this unit, with nothing running in it.
+    async fn create(&self, id: InstanceId, unit: &Unit) -> Result<Arc<Live>, Fault> {
+        // The plan's mounts don't depend on the instance's identity, which needs the instance: plan twice, cheaply.
+        let (contract, runtime) = (self.contract(unit.contract)?, self.parts.runtimes.resolve(&unit.runtime)?);
+        let facts = crate::identity_free_facts(id, &self.parts.region);
+        let plan = contract.plan(&runtime, Some(unit), &facts)?;
+        let spec = Spec {
+            id,
+            tenant: Some(unit.tenant.clone()),
+            limits: self.init_limits(unit),
+            mounts: mounts(&runtime, &plan),
+            network: unit.settings.network,
+            listens: plan.listens,
+        };
+        let sandbox = self.parts.backend.start(unit.tier, spec).await?;
+        Ok(Live::new(id, self.parts.clone(), sandbox, self.weak.clone()))
+    }
+
+    async fn initialise(
+        &self,
+        live: &Arc<Live>,
+        unit: &Arc<Unit>,
+        contract: &dyn Contract,
+        runtime: &Runtime,
+        initialization: &'static str,
+        sandbox: Duration,
+    ) -> Result<Arc<dyn Session>, Fault> {
+        let bound = live.bind(unit.clone(), initialization);
+        live.output.platform(Line::InitStart { runtime: runtime.found.clone(), runtime_name: runtime.name.clone() });
+        let plan = contract.plan(runtime, Some(unit), &bound.facts)?;
+        let began = self.parts.clock.mono();
+        let session = match self.open(live, unit, contract, &plan, unit.settings.init_timeout).await {
+            // The first limit is not an error but a second try, under the function's own time limit.
+            Err(fault) if fault.cause == Cause::Timeout => {
+                live.end_generation(fault).await?;
+                self.open(live, unit, contract, &plan, unit.settings.timeout).await?
+            }
+            other => other?,
+        };
+        live.started(Started { sandbox, init: self.parts.clock.mono().since(began) });
+        self.settle(live, unit).await;
+        Ok(session)
+    }
+
+    /// Initialisation is over: from here on the function has the processor share of its memory size.
+    async fn settle(&self, live: &Live, unit: &Unit) {
+        let limits = self.limits(unit);
+        if limits != self.init_limits(unit)
+            && let Err(fault) = live.limit(limits).await
+        {
+            tracing::warn!(instance = %live.id, "limits were not set: {fault}");
+        }
+    }
+
+    /// Start a generation and wait until it is ready, it ends, or the time is over.
+    pub(crate) async fn open(
+        &self,
+        live: &Arc<Live>,
+        unit: &Arc<Unit>,
+        contract: &dyn Contract,
+        plan: &StartPlan,
+        budget: Duration,
+    ) -> Result<Arc<dyn Session>, Fault> {
+        let (number, exited) = live.spawn(plan).await?;
+        let (tell, ended) = oneshot::channel();
+        tokio::spawn(self.strong().watch_exit(live.clone(), number, exited, tell));
+        let mut opening = contract.open(live.link(), Some(unit.clone()), live.host.clone());
+        let session = tokio::select! {
+            biased;
+            session = &mut opening => session,
+            exit = ended => match tokio::time::timeout(LAST_WORDS, opening).await {
+                Ok(Err(fault)) => Err(fault),
+                _ => Err(exit_fault(exit.unwrap_or(Exit::Gone))),
+            },
+            () = tokio::time::sleep(budget) => Err(Fault::new(Cause::Timeout, format!("initialisation took longer than {budget:?}"))),
+        }?;
+        live.set_session(number, session.clone());
+        Ok(session)
+    }
+
+    /// Note the end of a generation's runtime, whenever it comes.
+    pub(crate) async fn watch_exit(self: Arc<Self>, live: Arc<Live>, number: u64, exited: Fut<'static, Exit>, tell: oneshot::Sender<Exit>) {
+        let exit = exited.await;
+        let _ = tell.send(exit);
+        let Some(session) = live.exited(number, exit) else { return };
+        if let Some(session) = session {
+            if live.serving() {
+                // What it wrote before it ended may still be in its sockets.
+                tokio::time::sleep(LAST_WORDS / 10).await;
+            }
+            session.close(exit_fault(exit));
+        }
+        if !live.serving() {
+            let mut state = self.lock();
+            state.pools.died(live.id);
+            self.act(state);
+        }
+    }
+
+    /// The instance's processes were killed for a time-out: start them again in the same sandbox.
+    pub(crate) async fn respawn(&self, live: &Arc<Live>, unit: &Arc<Unit>) -> Result<Arc<dyn Session>, Fault> {
+        let contract = self.contract(unit.contract)?;
+        let runtime = self.parts.runtimes.resolve(&unit.runtime)?;
+        let facts = &live.bound().ok_or_else(|| Fault::internal("an instance without a unit was called"))?.facts;
+        let plan = contract.plan(&runtime, Some(unit), facts)?;
+        let began = self.parts.clock.mono();
+        live.limit(self.init_limits(unit)).await?;
+        let session = self.open(live, unit, &*contract, &plan, unit.settings.timeout).await?;
+        self.settle(live, unit).await;
+        live.started(Started { sandbox: Duration::ZERO, init: self.parts.clock.mono().since(began) });
+        Ok(session)
+    }
+
+    /// Give an unbound instance its unit.
+    async fn bind(
+        &self,
+        live: &Arc<Live>,
+        unit: &Arc<Unit>,
+        contract: &dyn Contract,
+        runtime: &Runtime,
+        initialization: &'static str,
+    ) -> Result<Arc<dyn Session>, Fault> {
+        let session = live.session().ok_or_else(|| Fault::new(Cause::Exited, "the pre-started runtime has ended"))?;
+        let began = self.parts.clock.mono();
+        live.wake().await?;
+        let bound = live.bind(unit.clone(), initialization);
+        live.output.platform(Line::InitStart { runtime: runtime.found.clone(), runtime_name: runtime.name.clone() });
+        let plan = contract.plan(runtime, Some(unit), &bound.facts)?;
+        let code = plan.mounts.into_iter().filter(|m| !runtime.mounts.contains(m)).collect();
+        live.attach(code, self.init_limits(unit)).await?;
+        let sandbox = self.parts.clock.mono().since(began);
+        let binding = tokio::time::timeout(unit.settings.init_timeout, session.bind(unit.clone(), &bound.facts));
+        let outcome = match binding.await {
+            Ok(bound) => bound,
+            Err(_) => Err(Fault::new(Cause::Timeout, "initialisation took longer than its limit")),
+        };
+        live.release().await;
+        if let Err(fault) = outcome {
+            if fault.cause != Cause::Timeout {
+                return Err(live.exit().map_or(fault.clone(), |exit| if fault.report.is_some() { fault } else { exit_fault(exit) }));
+            }
+            live.end_generation(fault).await?;
+            return self.respawn(live, unit).await;
+        }
+        live.started(Started { sandbox, init: self.parts.clock.mono().since(began) - sandbox.min(self.parts.clock.mono().since(began)) });
+        self.settle(live, unit).await;
+        Ok(session)
+    }
+}
+
+fn finish(live: Arc<Live>, session: Result<Arc<dyn Session>, Fault>) -> Result<(Arc<Live>, u32), (InstanceId, Failure)> {
+    match session {
+        Ok(session) => {
+            let slots = match session.slots() {
+                Slots::One => 1,
+                Slots::Bounded(n) => n,
+                Slots::Unbounded => u32::MAX,
+            };
+            Ok((live, slots))
+        }
+        Err(fault) => Err((live.id, Failure { fault, live: Some(live) })),
+    }
+}
+
+/// The runtime's own folders first, then what the contract adds, each once.
+pub(crate) fn mounts(runtime: &Runtime, plan: &StartPlan) -> Vec<Mount> {
+    let mut all = runtime.mounts.clone();
+    all.extend(plan.mounts.iter().filter(|m| !runtime.mounts.contains(m)).cloned());
+    all
+}
+
+fn note_failure(state: &mut State, revision: RevisionId, now: model::Mono, fault: &Fault) {
+    let broken = state.broken.entry(revision).or_insert_with(|| Broken { times: 0, until: now, fault: fault.clone() });
+    if now >= broken.until || broken.times < PATIENCE {
+        broken.times += 1;
+        let wait = Duration::from_millis(100).saturating_mul(1 << broken.times.min(16)).min(BREAK_MAX);
+        broken.until = now + wait;
+        broken.fault = fault.clone();
+    }
+}
+
+/// What the end of a runtime means to whoever waited for it.
+pub(crate) fn exit_fault(exit: Exit) -> Fault {
+    match exit {
+        Exit::OutOfMemory => {
+            Fault::new(Cause::OutOfMemory, "the function used more memory than it has").detail("signal: killed").hint("raise its memory size")
+        }
+        Exit::Code(0) | Exit::Gone => Fault::new(Cause::Exited, "the runtime exited without a reason"),
+        Exit::Code(n) => Fault::new(Cause::Exited, format!("the runtime exited with status {n}")).detail(format!("exit status {n}")),
+        Exit::Signal(n) => Fault::new(Cause::Exited, format!("the runtime was ended by signal {n}")).detail(format!("signal: {}", signal_name(n))),
+    }
+}
+
+fn signal_name(n: i32) -> String {
+    match n {
+        4 => "illegal instruction".into(),
+        6 => "aborted".into(),
+        7 => "bus error".into(),
+        8 => "floating point exception".into(),
+        9 => "killed".into(),
+        11 => "segmentation fault".into(),
+        15 => "terminated".into(),
+        n => format!("signal {n}"),
+    }
+}
