@@ -1,0 +1,152 @@
+//! The Lambda API (rest-json, `lambda/2015-03-31` in botocore).
+
+mod config;
+mod describe;
+mod functions;
+mod invoke;
+mod route;
+pub mod state;
+
+pub use invoke::{collect, wait_pending};
+#[cfg(test)]
+pub use route::TABLE;
+
+use super::{
+    control_plane,
+    fault::WireError,
+    json,
+    names::{self, Group, Named},
+    respond::{self, Reply},
+    rows::{self, FunctionRow},
+    shared::Asked,
+};
+use http::StatusCode;
+use route::{Found, Labels, Operation};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// A request whose operation is known.
+pub struct Op {
+    pub asked: Asked,
+    pub operation: &'static Operation,
+    labels: Labels,
+}
+
+pub type Answer = Result<Reply, WireError>;
+
+pub async fn handle(asked: Asked) -> Answer {
+    let (operation, labels) = match route::find(&asked.parts.method, asked.parts.uri.path(), asked.parts.uri.query()) {
+        Found::Operation(operation, labels) => (operation, labels),
+        Found::Method => return Err(WireError::new(405, "MethodNotAllowedException", "this path has no such method")),
+        Found::Nothing => {
+            let text = format!("unknown operation: {} {}", asked.parts.method, asked.parts.uri.path());
+            return Err(WireError::new(404, "UnknownOperationException", text));
+        }
+    };
+    let op = Op { asked, operation, labels };
+    if !operation.name.starts_with("Invoke") {
+        control_plane(&op.asked.principal, &format!("lambda:{}", operation.name), &op.resource())?;
+    }
+    match operation.name {
+        "Invoke" => invoke::invoke(op).await,
+        "InvokeWithResponseStream" => invoke::stream(op).await,
+        "CreateFunction" => functions::create(op).await,
+        "GetFunction" => functions::get(&op),
+        "GetFunctionConfiguration" => functions::configuration(&op),
+        "ListFunctions" => functions::list(&op),
+        "DeleteFunction" => functions::delete(op).await,
+        other => Err(WireError::unserved(other)),
+    }
+}
+
+impl Op {
+    fn label(&self, at: usize) -> &str {
+        self.labels.get(at).map_or("", String::as_str)
+    }
+    /// The function that the path and the `Qualifier` parameter name together.
+    fn named(&self, group: Group) -> Result<Named, WireError> {
+        let qualifier = self.asked.query("Qualifier");
+        names::parse(self.asked.region(), &self.asked.tenant, self.label(0), qualifier.as_deref(), group)
+    }
+    /// As [`Op::named`], for operations that act on a function as a whole.
+    fn unqualified(&self) -> Result<Named, WireError> {
+        names::parse(self.asked.region(), &self.asked.tenant, self.label(0), None, Group::Writer)
+    }
+    fn arn(&self, name: &str, qualifier: Option<&str>) -> String {
+        names::qualified_arn(self.asked.region(), &self.asked.tenant, name, qualifier)
+    }
+    /// What the request is about, for a message about rights.
+    fn resource(&self) -> String {
+        match self.labels.first() {
+            Some(name) if name.starts_with("arn:") => name.clone(),
+            Some(name) => self.arn(name, None),
+            None => "*".into(),
+        }
+    }
+    fn members<T: DeserializeOwned>(&self) -> Result<T, WireError> {
+        json::members(&self.asked.body)
+    }
+    fn not_found(&self, name: &str, qualifier: Option<&str>) -> WireError {
+        WireError::not_found(format!("Function not found: {}", self.arn(name, qualifier)))
+    }
+    /// A function's row with the revision under which it was read.
+    fn load(&self, name: &str) -> Result<(FunctionRow, model::Expect), WireError> {
+        let row = self.asked.shared.raw(&self.asked.tenant, rows::FUNCTION, name);
+        let row = row.ok_or_else(|| self.not_found(name, None))?;
+        Ok((rows::decode(&row)?, model::Expect::Revision(row.revision)))
+    }
+    async fn save(&self, name: &str, row: &FunctionRow, expect: model::Expect) -> Result<(), WireError> {
+        self.asked.shared.commit(vec![rows::put(&self.asked.tenant, rows::FUNCTION, name, row, expect)]).await
+    }
+    fn done(&self, body: &Value) -> Answer {
+        Ok(respond::json(self.operation.code, body))
+    }
+    fn done_empty(&self) -> Answer {
+        Ok(respond::empty(self.operation.code))
+    }
+    /// `MaxItems`, within 1 and what one page may hold.
+    fn page_size(&self, most: usize, shown_most: i64) -> Result<usize, WireError> {
+        let Some(text) = self.asked.query("MaxItems") else { return Ok(most) };
+        let number: i64 =
+            text.parse().map_err(|_| WireError::serialization(format!("MaxItems: expected a number, found {text:?}")))?;
+        let mut checks = super::check::Checks::default();
+        checks.range(number, "maxItems", 1, shown_most);
+        checks.into_result()?;
+        Ok(usize::try_from(number).unwrap_or(most).min(most))
+    }
+    /// Where an earlier page ended. Markers are opaque to clients: the last name, in base64.
+    fn marker(&self) -> Result<String, WireError> {
+        let Some(text) = self.asked.query("Marker").filter(|m| !m.is_empty()) else { return Ok(String::new()) };
+        let read = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text.as_bytes()).ok();
+        read.and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or_else(|| WireError::invalid("The marker is not one that a previous answer returned."))
+    }
+}
+
+fn marker_of(name: &str) -> Value {
+    Value::String(base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, name))
+}
+
+/// One page: at most `size` of the items whose names are greater than the marker, and the marker of the next page.
+fn page<T>(items: impl IntoIterator<Item = (String, T)>, after: &str, size: usize) -> (Vec<T>, Option<Value>) {
+    let mut kept = Vec::new();
+    let mut last = String::new();
+    for (name, item) in items.into_iter().filter(|i| i.0.as_str() > after) {
+        if kept.len() == size {
+            return (kept, Some(marker_of(&last)));
+        }
+        last = name;
+        kept.push(item);
+    }
+    (kept, None)
+}
+
+/// Milliseconds since the epoch as the API writes `LastModified`: `2026-01-02T03:04:05.678+0000`.
+fn stamp(ms: u64) -> String {
+    let at = jiff::Timestamp::from_millisecond(i64::try_from(ms).unwrap_or(0)).unwrap_or_default();
+    at.strftime("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string()
+}
+
+fn no_content() -> Reply {
+    respond::empty(StatusCode::NO_CONTENT)
+}

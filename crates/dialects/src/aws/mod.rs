@@ -1,0 +1,176 @@
+//! AWS as a dialect: the Lambda API, function URLs, CloudWatch Logs, and as much of STS and IAM as functions and deploy scripts
+//! need. Which operations are served, and what the others answer, is listed in docs/dialects/aws.md.
+//!
+//! Decided here: the service that a request is for comes from its signature's scope (the gateway checked it), never from its
+//! body; a function's own role reaches the data plane only; what an operation can't honour is refused by name, never ignored
+//! with a success.
+
+mod check;
+mod eventstream;
+mod fault;
+mod json;
+mod lambda;
+mod limits;
+mod names;
+mod percent;
+mod reconcile;
+mod respond;
+mod rows;
+mod shared;
+mod xml;
+
+pub use rows::role_documents;
+
+use fault::{Protocol, WireError};
+use model::{
+    Fault, Fut, InvocationId, Key, ModelOp, Principal, Verified,
+    ports::{Dialect, Platform, PlatformSettings, Request, Response, Rows},
+};
+use shared::{Asked, Shared};
+use std::sync::{Arc, OnceLock};
+
+/// The folder's name, which is the door's.
+pub const NAME: &str = "aws";
+
+/// The ARN of the role that `myna up` shows for first steps: it needs no creation and carries no rights.
+pub fn default_role(settings: &PlatformSettings) -> String {
+    format!("arn:aws:iam::{}:role/{}", settings.default_tenant, names::DEFAULT_ROLE)
+}
+
+pub struct Aws {
+    settings: PlatformSettings,
+    shared: OnceLock<Arc<Shared>>,
+}
+
+impl Aws {
+    pub fn new(settings: PlatformSettings) -> Self {
+        Self { settings, shared: OnceLock::new() }
+    }
+
+    async fn answer(&self, request: Verified<Request>) -> Response {
+        let (request, principal, service) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        let Some(shared) = self.shared.get() else {
+            let fault = Fault::new(model::Cause::Draining, "the platform is still starting");
+            return WireError::from(fault).render(protocol_of(&service, &parts), &InvocationId::random().to_string());
+        };
+        let protocol = protocol_of(&service, &parts);
+        let id = InvocationId::random();
+        let asked = match Asked::new(shared, parts, body, principal, id) {
+            Ok(asked) => asked,
+            Err(error) => return error.render(protocol, &id.to_string()),
+        };
+        let result = match &*service {
+            "lambda" => lambda::handle(asked).await,
+            other => Err(unserved_service(other)),
+        };
+        let mut reply = result.unwrap_or_else(|error| error.render(protocol, &id.to_string()));
+        if !reply.headers().contains_key("x-amzn-requestid") {
+            respond::put(&mut reply, "x-amzn-requestid", &id.to_string());
+        }
+        reply
+    }
+}
+
+/// A service that Myna lacks gets a name and a next step, in the form its clients read.
+fn unserved_service(service: &str) -> WireError {
+    let text = format!("myna does not serve {service}; this endpoint answers lambda, logs, sts and iam");
+    WireError::new(501, "NotImplementedException", text)
+}
+
+/// How the clients of a service read errors. Unknown services are guessed by what the request itself shows of its protocol.
+fn protocol_of(service: &str, parts: &http::request::Parts) -> Protocol {
+    let content_type = parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    match service {
+        "lambda" => Protocol::RestJson,
+        "logs" => Protocol::Json11,
+        "sts" | "iam" => Protocol::Query,
+        "lambda-url" => Protocol::Url,
+        _ if parts.headers.contains_key("x-amz-target") => Protocol::Json11,
+        "s3" => Protocol::Query,
+        _ if content_type.starts_with("application/x-www-form-urlencoded") => Protocol::Query,
+        _ => Protocol::RestJson,
+    }
+}
+
+impl Dialect for Aws {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn start(&self, platform: Arc<dyn Platform>) -> Fut<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let shared = self.shared.get_or_init(|| Arc::new(Shared::new(platform, self.settings.clone())));
+            lambda::state::resume(shared);
+            Ok(())
+        })
+    }
+
+    fn handle(&self, request: Verified<Request>) -> Fut<'_, Response> {
+        Box::pin(self.answer(request))
+    }
+
+    fn kinds(&self) -> &'static [&'static str] {
+        rows::KINDS
+    }
+
+    fn reconcile(&self, changed: &[Key], related: &dyn Rows) -> Vec<ModelOp> {
+        reconcile::reconcile(&self.settings, changed, related)
+    }
+
+    fn refuse(&self, request: &http::request::Parts, fault: &Fault) -> Response {
+        let protocol = shown_protocol(request);
+        let id = InvocationId::random().to_string();
+        let mut error = WireError::from(fault.clone());
+        // What the front end refuses is worded by whoever checks signatures; its own name of the error travels in `detail`.
+        if let Some(code) = fault.detail.as_deref().and_then(front_end_code) {
+            error.code = code;
+        }
+        if protocol == Protocol::Url && error.status == 403 {
+            error.message = "Forbidden".into();
+            error.code = "AccessDeniedException";
+        }
+        error.render(protocol, &id)
+    }
+}
+
+/// The names under which AWS's front ends refuse a request before any service sees it.
+fn front_end_code(detail: &str) -> Option<&'static str> {
+    const CODES: &[&str] = &[
+        "MissingAuthenticationTokenException",
+        "MissingAuthenticationToken",
+        "IncompleteSignatureException",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+        "InvalidClientTokenId",
+        "ExpiredTokenException",
+        "RequestExpired",
+        "AccessDeniedException",
+    ];
+    CODES.iter().copied().find(|c| *c == detail)
+}
+
+/// The protocol as far as an unauthenticated request shows it.
+fn shown_protocol(request: &http::request::Parts) -> Protocol {
+    let scope = request.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let service = scope.and_then(|s| s.split("Credential=").nth(1)).and_then(|s| s.split('/').nth(3)).unwrap_or_default();
+    protocol_of(service, request)
+}
+
+/// Who may reach what besides the tenant's administrator: a function's role has the data plane, nobody else has anything.
+fn control_plane(principal: &Principal, action: &str, resource: &str) -> Result<(), WireError> {
+    if matches!(principal, Principal::Root { .. }) {
+        return Ok(());
+    }
+    if matches!(principal, Principal::Anonymous) {
+        return Err(WireError {
+            blame: None,
+            ..WireError::new(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
+        });
+    }
+    let who = names::caller_arn(principal);
+    Err(WireError::access_denied(format!(
+        "User: {who} is not authorized to perform: {action} on resource: {resource} because no identity-based policy allows the {action} action"
+    )))
+}

@@ -1,0 +1,206 @@
+//! What this dialect stores, and how. Rows of a function sort behind its name: `NAME` in `lambda.function`, `NAME/00000007`,
+//! `NAME/alias` and `NAME/qualifier` in the others, so that a prefix lists what belongs to one function.
+
+use super::fault::WireError;
+use bytes::Bytes;
+use model::{Expect, Key, Package, Resource, RevisionId, TenantId, Write, catalog::Cors, ports::Rows};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc};
+
+pub const FUNCTION: &str = "lambda.function";
+pub const VERSION: &str = "lambda.version";
+pub const ALIAS: &str = "lambda.alias";
+pub const URL: &str = "lambda.url";
+pub const ROLE: &str = "iam.role";
+pub const KINDS: &[&str] = &[FUNCTION, VERSION, ALIAS, URL, ROLE];
+
+/// Where a configuration stands on its way to being runnable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// First made; nothing runs yet.
+    Pending,
+    /// Runs.
+    Active,
+    /// A change is being prepared; what ran before runs on.
+    Updating,
+    /// The first preparation failed.
+    Failed { code: String, reason: String },
+    /// A change could not be prepared; what ran before runs on.
+    UpdateFailed { code: String, reason: String },
+}
+
+/// Code and settings of one version.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Config {
+    pub runtime: Arc<str>,
+    pub role: Arc<str>,
+    pub handler: Arc<str>,
+    pub description: String,
+    pub timeout_s: u32,
+    pub memory_mib: u32,
+    pub tmp_mib: u32,
+    pub package: Package,
+    /// Base64 of the archive's SHA-256, as the service shows it.
+    pub code_sha256: String,
+    pub code_bytes: u64,
+    /// `None` when never set, which the service shows differently from an empty set.
+    pub env: Option<Vec<(String, String)>>,
+    pub architecture: String,
+    pub tracing: String,
+    pub snap_start: String,
+    pub log: Log,
+    /// Stored and shown; nothing is done with them yet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inert: BTreeMap<String, Value>,
+    pub state: State,
+    pub modified_ms: u64,
+    /// Shown to clients; changes with every change, the state's included.
+    pub revision_id: String,
+    /// Names what an instance runs; changes with code and settings only.
+    pub unit: RevisionId,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Log {
+    pub format: String,
+    pub group: Option<String>,
+    pub application_level: Option<String>,
+    pub system_level: Option<String>,
+}
+
+impl Config {
+    pub fn touch(&mut self, now_ms: u64) {
+        self.revision_id = new_id();
+        self.modified_ms = now_ms;
+    }
+    /// Code and settings are those of `other`, whatever their ids and states.
+    pub fn same_as(&self, other: &Config) -> bool {
+        let bare = |c: &Config| Config {
+            state: State::Active,
+            modified_ms: 0,
+            revision_id: String::new(),
+            unit: RevisionId(uuid::Uuid::nil()),
+            description: String::new(),
+            ..c.clone()
+        };
+        encode(&bare(self)) == encode(&bare(other))
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FunctionRow {
+    pub latest: Config,
+    /// What runs while `latest` is being prepared, or after that failed.
+    pub before: Option<Box<Config>>,
+    /// The number that the last published version got; never used again.
+    pub last_version: u64,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    #[serde(default)]
+    pub reserved: Option<u32>,
+    #[serde(default)]
+    pub provisioned: BTreeMap<String, Provisioned>,
+    /// Statements by qualifier; empty for the function itself.
+    #[serde(default)]
+    pub policies: BTreeMap<String, Vec<Value>>,
+    #[serde(default)]
+    pub runtime_management: BTreeMap<String, String>,
+    #[serde(default)]
+    pub recursive_loop: Option<String>,
+}
+
+impl FunctionRow {
+    /// What `$LATEST` runs now.
+    pub fn serving(&self) -> Option<&Config> {
+        match self.latest.state {
+            State::Active => Some(&self.latest),
+            State::Updating | State::UpdateFailed { .. } => self.before.as_deref(),
+            State::Pending | State::Failed { .. } => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Provisioned {
+    pub requested: u32,
+    pub modified_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VersionRow {
+    pub number: u64,
+    pub config: Config,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AliasRow {
+    pub name: String,
+    pub version: String,
+    pub description: String,
+    pub split: Option<(String, f64)>,
+    pub revision_id: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UrlRow {
+    pub id: Arc<str>,
+    pub qualifier: Option<String>,
+    pub auth: String,
+    pub mode: Option<String>,
+    pub cors: Option<Cors>,
+    pub created_ms: u64,
+    pub modified_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RoleRow {
+    pub id: String,
+    pub path: String,
+    pub trust: String,
+    pub description: Option<String>,
+    pub max_session_s: u32,
+    pub created_ms: u64,
+    /// Inline policies by name: the documents as they came.
+    #[serde(default)]
+    pub policies: BTreeMap<String, String>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
+pub fn new_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+pub fn version_name(function: &str, number: u64) -> String {
+    format!("{function}/{number:08}")
+}
+
+pub fn below(function: &str) -> String {
+    format!("{function}/")
+}
+
+pub fn encode(row: &impl Serialize) -> Bytes {
+    Bytes::from(serde_json::to_vec(row).expect("rows are maps with text keys"))
+}
+
+/// A row that can't be read is a defect or a damaged store; it is named, never skipped over.
+pub fn decode<T: DeserializeOwned>(row: &Resource) -> Result<T, WireError> {
+    serde_json::from_slice(&row.body)
+        .map_err(|e| WireError::internal(format!("the stored {} {:?} can't be read: {e}", row.key.kind, row.key.name)))
+}
+
+pub fn put(tenant: &TenantId, kind: &'static str, name: impl AsRef<str>, row: &impl Serialize, expect: Expect) -> Write {
+    Write::Put { key: Key::new(tenant, kind, name), body: encode(row), expect }
+}
+
+pub fn delete(tenant: &TenantId, kind: &'static str, name: impl AsRef<str>) -> Write {
+    Write::Delete { key: Key::new(tenant, kind, name), expect: Expect::Any }
+}
+
+/// The inline policies of a role, as JSON documents, for whoever evaluates them. An unknown role has none.
+pub fn role_documents(rows: &dyn Rows, tenant: &TenantId, role: &str) -> Vec<String> {
+    let name = super::names::role_name(role);
+    let row = rows.get(&Key::new(tenant, ROLE, name));
+    row.and_then(|r| decode::<RoleRow>(&r).ok()).map(|r| r.policies.into_values().collect()).unwrap_or_default()
+}
