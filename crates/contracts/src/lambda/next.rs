@@ -1,0 +1,144 @@
+//! The answer to `/next`: the event with its headers. Runs once per invocation, so that what doesn't change between calls is
+//! made when the unit is bound, and what does is written into one buffer that the header values share.
+
+use super::answer::{Answer, Out};
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CONTENT_TYPE};
+use model::{
+    Clock, Event, Head, Unit,
+    event::{Attributes, Deadline},
+};
+use std::{io::Write, time::Duration};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
+const DEADLINE: HeaderName = HeaderName::from_static("lambda-runtime-deadline-ms");
+const ARN: HeaderName = HeaderName::from_static("lambda-runtime-invoked-function-arn");
+const TRACE: HeaderName = HeaderName::from_static("lambda-runtime-trace-id");
+const CLIENT_CONTEXT: HeaderName = HeaderName::from_static("lambda-runtime-client-context");
+const COGNITO: HeaderName = HeaderName::from_static("lambda-runtime-cognito-identity");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What a session knows of its unit.
+pub(super) struct Bound {
+    arn: HeaderValue,
+    arn_text: String,
+    timeout: Duration,
+    pub request_bytes_max: usize,
+    pub reply_bytes_max: usize,
+    pub stream_bytes_max: u64,
+}
+
+impl Bound {
+    pub fn new(unit: &Unit) -> Self {
+        let arn_text = unit.resource_name.to_string();
+        Self {
+            // A name that can't stand in a header can't have passed the dialect; runtimes get an empty one then.
+            arn: HeaderValue::from_str(&arn_text).unwrap_or(HeaderValue::from_static("")),
+            arn_text,
+            timeout: unit.settings.timeout,
+            request_bytes_max: unit.settings.request_bytes_max,
+            reply_bytes_max: unit.settings.reply_bytes_max,
+            stream_bytes_max: unit.settings.stream_bytes_max,
+        }
+    }
+
+    fn invoked_arn(&self, qualifier: Option<&str>) -> HeaderValue {
+        match qualifier {
+            None | Some("") => self.arn.clone(),
+            Some(q) => HeaderValue::from_str(&format!("{}:{q}", self.arn_text)).unwrap_or_else(|_| self.arn.clone()),
+        }
+    }
+}
+
+pub(super) fn answer(bound: &Bound, event: &Event, body: Bytes, clock: &dyn Clock) -> Answer {
+    let mut answer = Response::new(Out::Whole((!body.is_empty()).then_some(body)));
+    *answer.headers_mut() = headers(bound, event, clock);
+    answer
+}
+
+fn headers(bound: &Bound, event: &Event, clock: &dyn Clock) -> HeaderMap {
+    // Content type, id, deadline, name, trace, two contexts: one allocation for them all.
+    let mut map = HeaderMap::with_capacity(8);
+    let deadline = event.deadline.map_or_else(|| clock.wall_ms() + bound.timeout.as_millis() as u64, |d: Deadline| d.wall_ms);
+    let mut buffer = BytesMut::with_capacity(36 + 20 + 80).writer();
+    let mut part = |write: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>| {
+        write(&mut buffer).expect("a growing buffer takes everything");
+        buffer.get_mut().split().freeze()
+    };
+    let id = part(&mut |w| write!(w, "{}", event.id));
+    let deadline = part(&mut |w| write!(w, "{deadline}"));
+    let trace = match event.attributes.get(Attributes::TRACE).and_then(|t| HeaderValue::from_maybe_shared(t.clone()).ok()) {
+        Some(given) => complete_trace(given),
+        None => shared(part(&mut |w| fresh_trace(w, &event.id.0, clock.wall_ms()))),
+    };
+    let content_type = match &event.head {
+        Head::Raw { content_type: Some(named) } => named.clone(),
+        _ => JSON,
+    };
+    map.insert(CONTENT_TYPE, content_type);
+    map.insert(REQUEST_ID, shared(id));
+    map.insert(DEADLINE, shared(deadline));
+    map.insert(ARN, bound.invoked_arn(event.qualifier.as_deref()));
+    map.insert(TRACE, trace);
+    for (name, attribute) in [(CLIENT_CONTEXT, Attributes::CLIENT_CONTEXT), (COGNITO, Attributes::COGNITO_IDENTITY)] {
+        if let Some(value) = event.attributes.get(attribute).filter(|v| !v.is_empty()).and_then(document) {
+            map.insert(name, value);
+        }
+    }
+    map
+}
+
+fn shared(bytes: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes).expect("digits, letters and punctuation")
+}
+
+/// A JSON document as a header. Line ends can only stand between its tokens, where a space means the same.
+fn document(json: &Bytes) -> Option<HeaderValue> {
+    if let Ok(value) = HeaderValue::from_maybe_shared(json.clone()) {
+        return Some(value);
+    }
+    let line: Vec<u8> = json.iter().map(|&b| if b < 0x20 || b == 0x7f { b' ' } else { b }).collect();
+    HeaderValue::from_maybe_shared(Bytes::from(line)).ok()
+}
+
+/// `Root=1-…;Parent=…;Sampled=0`, the root's first part being the time in seconds (X-Ray developer guide, "Tracing header").
+fn fresh_trace(out: &mut dyn Write, id: &uuid::Uuid, now_ms: u64) -> std::io::Result<()> {
+    let root = id.as_u128() & ((1 << 96) - 1);
+    let parent = uuid::Uuid::new_v4().as_u64_pair().1;
+    write!(out, "Root=1-{:08x}-{root:024x};Parent={parent:016x};Sampled=0", (now_ms / 1000) as u32)
+}
+
+/// A caller may name the root alone; runtimes and SDKs expect the rest.
+fn complete_trace(given: HeaderValue) -> HeaderValue {
+    let text = match given.to_str() {
+        Ok(text) if text.contains("Root=") && !text.contains("Parent=") => text,
+        _ => return given,
+    };
+    let sampled = if text.contains("Sampled=") { "" } else { ";Sampled=0" };
+    let parent = uuid::Uuid::new_v4().as_u64_pair().1;
+    HeaderValue::from_str(&format!("{};Parent={parent:016x}{sampled}", text.trim_end_matches(';'))).unwrap_or(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_with_line_ends_stays_one_header() {
+        let value = document(&Bytes::from_static(b"{\n\t\"a\": \"\xc3\xa4\"\r\n}")).unwrap();
+        assert_eq!(value.as_bytes(), b"{ \t\"a\": \"\xc3\xa4\"  }".as_slice().iter().map(|b| if *b == b'\t' { b' ' } else { *b }).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn traces_have_the_documented_form() {
+        let mut fresh = Vec::new();
+        fresh_trace(&mut fresh, &uuid::Uuid::new_v4(), 1_700_000_000_000).unwrap();
+        let fresh = String::from_utf8(fresh).unwrap();
+        assert!(fresh.starts_with("Root=1-6553f100-"), "{fresh}");
+        assert_eq!(fresh.len(), "Root=1-".len() + 8 + 1 + 24 + ";Parent=".len() + 16 + ";Sampled=0".len());
+        let completed = complete_trace(HeaderValue::from_static("Root=1-5759e988-bd862e3fe1be46a994272793"));
+        assert!(completed.to_str().unwrap().contains(";Parent=") && completed.to_str().unwrap().ends_with(";Sampled=0"));
+        let whole = HeaderValue::from_static("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1");
+        assert_eq!(complete_trace(whole.clone()), whole);
+    }
+}
