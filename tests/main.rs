@@ -1,9 +1,13 @@
-//! The integration tests: the real binary, with real clients. `cargo xtask test` runs them kind by kind.
+//! The integration tests: the real binary, with real clients. `cargo xtask test` runs them kind by kind; a kind is a folder here.
 
+mod faults;
 mod journeys;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    myna_tests::main(&[journeys::ALL])
+    let mut all = Vec::new();
+    all.extend_from_slice(journeys::ALL);
+    all.extend_from_slice(faults::ALL);
+    myna_tests::main(&all)
 }

@@ -1,11 +1,12 @@
 //! What a platform may not leave behind when it has gone: processes, mounts and cgroups that know its state directory.
 
+use crate::processes;
 use std::{fs, path::Path};
 
-/// One line for each thing left behind. `group` is the name that the platform gives its cgroups, when it said one.
+/// One line for each thing left behind. `group` is a word in the names of its cgroups, when it said one.
 pub fn of(dir: &Path, group: Option<&str>) -> Vec<String> {
     let dir = dir.to_string_lossy();
-    let mut found = processes(&dir);
+    let mut found: Vec<String> = processes::all().filter_map(|pid| process(pid, &dir)).collect();
     if let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") {
         found.extend(mounts.lines().filter(|l| l.contains(&*dir)).map(|l| format!("mount left behind: {l}")));
     }
@@ -15,20 +16,12 @@ pub fn of(dir: &Path, group: Option<&str>) -> Vec<String> {
     found
 }
 
-/// Processes whose arguments, environment or mounts name the directory. A sandbox's own mounts name where they came from.
-fn processes(dir: &str) -> Vec<String> {
-    let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
-    let numbered = all.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-    let own = std::process::id();
-    numbered
-        .filter(|pid| *pid != own)
-        .filter_map(|pid| {
-            let names = |file: &str| fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|b| contains(&b, dir.as_bytes()));
-            let found = ["cmdline", "environ", "mountinfo"].into_iter().find(|f| names(f))?;
-            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            Some(format!("process left behind: {pid} {} (by its {found})", comm.trim()))
-        })
-        .collect()
+/// A process is the platform's when its arguments, environment or mounts name the directory; a sandbox's own mounts name where
+/// they came from.
+fn process(pid: u32, dir: &str) -> Option<String> {
+    let by = processes::mentions(pid, &["cmdline", "environ", "mountinfo"], dir)?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some(format!("process left behind: {pid} {} (known by its {by})", name.trim()))
 }
 
 fn cgroups(at: &Path, group: &str, found: &mut Vec<String>) {
@@ -40,8 +33,4 @@ fn cgroups(at: &Path, group: &str, found: &mut Vec<String>) {
             cgroups(&entry.path(), group, found);
         }
     }
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|w| w == needle)
 }

@@ -15,6 +15,7 @@ mod http;
 mod leaks;
 mod package;
 mod platform;
+pub mod processes;
 mod runner;
 mod sign;
 
@@ -23,10 +24,12 @@ pub use function::{Answer, Draft, Function};
 pub use http::{Http, Response};
 pub use package::zip;
 pub use platform::{Options, Platform, Ready, binary};
+pub use processes::kill;
 pub use runner::{Test, main, skip};
 pub use sign::Keys;
 
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
+pub use rustix::process::Signal;
 pub use serde_json::{Value, json};
 
 /// Lists the tests of a module under their own paths: `pub const ALL: &[Test] = tests![first, second];`

@@ -2,10 +2,11 @@
 //!
 //! What it prints is kept and shown when its test fails. When it goes, whatever it left behind fails the test too.
 
-use crate::{Http, Keys, Response, leaks, runner};
+use crate::{Http, Keys, Response, leaks, processes, runner};
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Resource, Signal, getrlimit};
 use serde::Deserialize;
+use serde_json::json;
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
@@ -20,7 +21,10 @@ use std::{
 };
 use tempfile::TempDir;
 
+const LOGGED_WITHIN: Duration = Duration::from_secs(20);
 const READY_WITHIN: Duration = Duration::from_secs(20);
+/// What a login shell's programs get.
+const SHELL_NOFILE: u32 = 1024;
 const STOPPED_WITHIN: Duration = Duration::from_secs(40);
 
 /// What `myna up --json` says when it serves.
@@ -127,10 +131,13 @@ impl Platform {
         }
     }
 
-    /// `setpriv` has the kernel end the platform with the test's thread, however that ends.
+    /// `prlimit` gives it the soft limit of a user's shell, which the tests have raised for themselves; `setpriv` has the kernel end
+    /// it with the test's thread, however that ends.
     fn command(&self) -> Result<Command> {
-        let mut c = Command::new("setpriv");
-        c.args(["--pdeathsig", "KILL", "--"]).arg(binary()?).arg("up").arg("--dir").arg(self.dir());
+        let hard = getrlimit(Resource::Nofile).maximum.map_or("unlimited".to_owned(), |n| n.to_string());
+        let mut c = Command::new("prlimit");
+        c.arg(format!("--nofile={SHELL_NOFILE}:{hard}"));
+        c.args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(binary()?).arg("up").arg("--dir").arg(self.dir());
         c.args(["--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", "--json"]);
         if self.options.config.is_some() {
             c.arg("--config").arg(self.home.path().join("myna.toml"));
@@ -195,10 +202,26 @@ impl Platform {
         Http::default().send(method, &format!("http://{host}{path}"), &signed, body)
     }
 
+    /// Waits until a function has logged this text that many times; a call need not have ended for it.
+    pub fn until_logged(&self, function: &str, text: &str, times: usize) -> Result<()> {
+        let ask = serde_json::to_vec(&json!({"logGroupName": format!("/aws/lambda/{function}"), "filterPattern": text}))?;
+        let headers = [("x-amz-target", "Logs_20140328.FilterLogEvents"), ("content-type", "application/x-amz-json-1.1")];
+        let until = Instant::now() + LOGGED_WITHIN;
+        loop {
+            let got = self.signed("logs", "POST", "/", &headers, &ask)?;
+            // The group may not exist before the first line.
+            let seen = if got.status == 200 { got.json()?["events"].as_array().map_or(0, Vec::len) } else { 0 };
+            if seen >= times {
+                return Ok(());
+            }
+            ensure!(Instant::now() < until, "{function} logged {text:?} {seen} times, not {times}: {}", got.text());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Sends a signal and goes on.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(self.pid().try_into()?).context("a process id is never 0")?;
-        Ok(kill_process(pid, signal)?)
+        processes::kill(self.pid(), signal)
     }
 
     /// kill -9: what power loss leaves of a process. The directory stays.

@@ -2,6 +2,7 @@
 
 use anyhow::{Error, Result};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     any::Any,
     cell::RefCell,
@@ -60,6 +61,7 @@ pub fn skip(reason: impl fmt::Display) -> Error {
 
 /// Runs what the arguments ask for: libtest's own, and `--kind NAME` for the tests of one kind.
 pub fn main(lists: &[&[Test]]) -> ExitCode {
+    raise_descriptors();
     let (kind, mut arguments) = arguments();
     // A journey mostly waits for other processes, so more of them than cores run at once.
     arguments.test_threads = arguments.test_threads.or(Some(4));
@@ -68,6 +70,13 @@ pub fn main(lists: &[&[Test]]) -> ExitCode {
     let done = libtest_mimic::run(&arguments, trials);
     println!("{} passed, {} failed, {} skipped", done.num_passed, done.num_failed, done.num_ignored);
     if done.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// A thousand callers at once hold a thousand sockets.
+fn raise_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap_or_else(|e| println!("the limit of descriptors stays as it was: {e}"));
 }
 
 fn arguments() -> (Option<String>, Arguments) {

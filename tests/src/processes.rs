@@ -1,0 +1,38 @@
+//! Looking at processes from outside, as the host sees them.
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+
+/// The processes that have this text in their arguments: what a sandboxed process calls itself can be seen from outside.
+pub fn with(marker: &str) -> Vec<u32> {
+    all().filter(|pid| mentions(*pid, &["cmdline"], marker).is_some()).collect()
+}
+
+/// The parents of those processes.
+pub fn parents_of(marker: &str) -> Vec<u32> {
+    let parent = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()
+    };
+    with(marker).into_iter().filter_map(parent).collect()
+}
+
+pub fn kill(pid: u32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(pid.try_into()?).context("a process id is never 0")?;
+    kill_process(pid, signal).with_context(|| format!("can't signal process {pid:?}"))
+}
+
+/// Every process but this one.
+pub(crate) fn all() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|pid| *pid != std::process::id())
+}
+
+/// The first of these files below /proc/PID that contains the text.
+pub(crate) fn mentions<'f>(pid: u32, files: &[&'f str], text: &str) -> Option<&'f str> {
+    let has = |file: &str| {
+        fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|bytes| bytes.windows(text.len()).any(|w| w == text.as_bytes()))
+    };
+    files.iter().copied().find(|f| has(f))
+}
