@@ -61,6 +61,9 @@ pub trait Platform: Send + Sync {
     /// The function that owns an HTTP address, and which of its [`crate::catalog::Function::urls`] it is.
     fn url(&self, id: &str) -> Option<(Arc<crate::Function>, usize)>;
     fn function(&self, tenant: &TenantId, name: &str) -> Option<Arc<crate::Function>>;
+    /// Every function of a tenant, in no order.
+    fn functions(&self, tenant: &TenantId) -> Vec<Arc<crate::Function>>;
+    /// Of one function, or of all when `function` is empty.
     fn observed(&self, tenant: &TenantId, function: &str) -> Observed;
     fn clock(&self) -> &dyn crate::Clock;
     fn settings(&self) -> &PlatformSettings;

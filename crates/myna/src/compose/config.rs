@@ -1,0 +1,170 @@
+//! What the operator chose: defaults, then `myna.toml`, then the command line. Every value knows where it came from, since
+//! `status` and `explain` show it.
+
+use crate::verbs::up::Args;
+use engine::KeepAlive;
+use serde::Deserialize;
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("can't read {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} is not what was expected: {message}")]
+    Parse { path: PathBuf, message: String },
+    #[error("{field} is {found:?}; {expected}")]
+    Value { field: &'static str, found: String, expected: &'static str },
+    #[error("can't tell how much memory this machine has: {0}")]
+    Memory(io::Error),
+}
+
+/// `myna.toml`, as an operator writes it. Everything may be left out; an unknown name is an error.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    listen: Option<SocketAddr>,
+    console: Option<SocketAddr>,
+    region: Option<String>,
+    account: Option<String>,
+    engine: EngineFile,
+    retention: RetentionFile,
+    /// Where a language runtime lives: `"python3.12" = "/opt/python/bin/python3.12"`.
+    runtimes: std::collections::BTreeMap<String, PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EngineFile {
+    /// What instances may use together, in MiB.
+    memory_mib: Option<u64>,
+    /// How many times over that memory is promised.
+    memory_overcommit: Option<f64>,
+    instances_max: Option<usize>,
+    starts_max: Option<usize>,
+    concurrency: Option<u32>,
+    /// `"auto"` or seconds.
+    keep_alive: Option<toml::Value>,
+    /// Instances of each used language runtime that wait without code.
+    prestarted: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RetentionFile {
+    log_days: Option<u64>,
+    log_mib_per_function: Option<u64>,
+    record_days: Option<u64>,
+    package_days: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub dir: PathBuf,
+    pub listen: SocketAddr,
+    pub console: SocketAddr,
+    pub no_auth: bool,
+    pub region: String,
+    pub account: String,
+    /// What instances may really use together, in bytes.
+    pub memory_bytes: u64,
+    /// How many times over it is promised.
+    pub memory_overcommit: f64,
+    pub instances_max: usize,
+    pub starts_max: usize,
+    pub concurrency: u32,
+    pub keep_alive: KeepAlive,
+    pub prestarted: usize,
+    pub log_age: Duration,
+    pub log_bytes: u64,
+    pub record_age: Duration,
+    pub package_age: Duration,
+    pub runtimes: Vec<(String, PathBuf)>,
+    pub cpus: u32,
+}
+
+const DAY: u64 = 86_400;
+
+impl Config {
+    pub fn load(dir: PathBuf, args: &Args) -> Result<Self, Error> {
+        let file = args.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        let account = args.account.clone().or(file.account).unwrap_or_else(|| "000000000000".into());
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(Error::Value { field: "account", found: account, expected: "it must be twelve digits" });
+        }
+        let region = args.region.clone().or(file.region).unwrap_or_else(|| "us-east-1".into());
+        if region.is_empty() || region.len() > 32 || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+            return Err(Error::Value { field: "region", found: region, expected: "it must be like us-east-1" });
+        }
+        let (memory, cpus) = (machine_memory()?, cpus());
+        let engine = file.engine;
+        let memory_bytes = engine.memory_mib.map_or(memory / 10 * 8, |mib| mib << 20);
+        let memory_overcommit = engine.memory_overcommit.unwrap_or(4.0);
+        if !(1.0..=100.0).contains(&memory_overcommit) {
+            let found = memory_overcommit.to_string();
+            return Err(Error::Value { field: "engine.memory_overcommit", found, expected: "it must be from 1 to 100" });
+        }
+        Ok(Self {
+            dir,
+            listen: args.listen.or(file.listen).unwrap_or_else(|| loopback(9000)),
+            console: args.console.or(file.console).unwrap_or_else(|| loopback(9080)),
+            no_auth: args.no_auth,
+            region,
+            account,
+            memory_bytes,
+            memory_overcommit,
+            instances_max: engine.instances_max.unwrap_or_else(descriptors_allow),
+            starts_max: engine.starts_max.unwrap_or(2 * cpus as usize + 2),
+            concurrency: engine.concurrency.unwrap_or(1000),
+            keep_alive: keep_alive(engine.keep_alive)?,
+            prestarted: engine.prestarted.unwrap_or(2),
+            log_age: Duration::from_secs(file.retention.log_days.unwrap_or(14) * DAY),
+            log_bytes: file.retention.log_mib_per_function.unwrap_or(64) << 20,
+            record_age: Duration::from_secs(file.retention.record_days.unwrap_or(14) * DAY),
+            package_age: Duration::from_secs(file.retention.package_days.unwrap_or(1) * DAY),
+            runtimes: file.runtimes.into_iter().collect(),
+            cpus,
+        })
+    }
+
+    /// What the pools may promise.
+    pub fn promised_bytes(&self) -> u64 {
+        (self.memory_bytes as f64 * self.memory_overcommit) as u64
+    }
+}
+
+fn read(path: &Path) -> Result<File, Error> {
+    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    toml::from_str(&text).map_err(|e| Error::Parse { path: path.into(), message: e.to_string() })
+}
+
+fn keep_alive(value: Option<toml::Value>) -> Result<KeepAlive, Error> {
+    let wrong = |found: String| Error::Value { field: "engine.keep_alive", found, expected: "it must be \"auto\" or a number of seconds" };
+    match value {
+        None => Ok(KeepAlive::default()),
+        Some(toml::Value::String(s)) if s == "auto" => Ok(KeepAlive::default()),
+        Some(toml::Value::Integer(s)) => u64::try_from(s).map(|s| KeepAlive::Fixed(Duration::from_secs(s))).map_err(|_| wrong(s.to_string())),
+        Some(other) => Err(wrong(other.to_string())),
+    }
+}
+
+fn machine_memory() -> Result<u64, Error> {
+    let text = fs::read_to_string("/proc/meminfo").map_err(Error::Memory)?;
+    let kib = text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.map(|k| k * 1024).ok_or_else(|| Error::Memory(io::Error::new(io::ErrorKind::InvalidData, "/proc/meminfo has no MemTotal")))
+}
+
+pub fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
+}
+
+/// As many instances as the descriptors of this process are good for, with a quarter kept for clients.
+fn descriptors_allow() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+    usize::try_from(limit / 4 * 3 / model::limits::DESCRIPTORS_PER_INSTANCE).unwrap_or(usize::MAX).max(8)
+}

@@ -1,0 +1,83 @@
+//! The platform as a dialect sees it, on one machine: the engine and the store behind one port.
+
+use super::{clock::Machine, config::Config};
+use engine::Engine;
+use model::{
+    Call, Clock, Event, Fault, Function, Fut, Target, TenantId, Unit,
+    event::Trigger,
+    ports::{Logs, Observed, Packages, Platform, PlatformSettings, Policy, Records, Resources},
+};
+use std::sync::Arc;
+use store::Store;
+
+pub struct Node {
+    pub engine: Arc<Engine>,
+    pub store: Arc<Store>,
+    pub policy: Arc<dyn Policy>,
+    pub settings: PlatformSettings,
+}
+
+/// What a dialect may know of the operator's choices.
+pub fn settings(config: &Config, aws_authority: &str) -> PlatformSettings {
+    PlatformSettings {
+        region: config.region.as_str().into(),
+        default_tenant: TenantId::new(&config.account),
+        aws_authority: aws_authority.into(),
+        tenant_concurrency: config.concurrency,
+        tier: model::sandbox::Tier::Process,
+    }
+}
+
+impl Platform for Node {
+    fn invoke(&self, target: Target, event: Event) -> Fut<'_, Result<Call, Fault>> {
+        Box::pin(self.engine.invoke(target, event))
+    }
+    fn check(&self, target: &Target, trigger: Trigger) -> Result<Arc<Unit>, Fault> {
+        self.engine.check(target, trigger).map(|(_, unit)| unit)
+    }
+    fn prepare(&self, unit: Arc<Unit>) -> Fut<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let engine = self.engine.clone();
+            // Looking for runtimes reads the disk.
+            let handle = tokio::runtime::Handle::current();
+            let work = tokio::task::spawn_blocking(move || {
+                let _context = handle.enter();
+                engine.prepare(&unit)
+            });
+            work.await.map_err(Fault::internal)?
+        })
+    }
+    fn resources(&self) -> &dyn Resources {
+        self.store.resources()
+    }
+    fn packages(&self) -> &dyn Packages {
+        self.store.packages()
+    }
+    fn logs(&self) -> &dyn Logs {
+        self.store.logs()
+    }
+    fn policy(&self) -> &dyn Policy {
+        &*self.policy
+    }
+    fn records(&self) -> &dyn Records {
+        self.store.records()
+    }
+    fn url(&self, id: &str) -> Option<(Arc<Function>, usize)> {
+        self.engine.catalog().url(id)
+    }
+    fn function(&self, tenant: &TenantId, name: &str) -> Option<Arc<Function>> {
+        self.engine.catalog().function(tenant, name)
+    }
+    fn functions(&self, tenant: &TenantId) -> Vec<Arc<Function>> {
+        self.engine.catalog().all().into_iter().filter(|f| f.tenant == *tenant).collect()
+    }
+    fn observed(&self, tenant: &TenantId, function: &str) -> Observed {
+        self.engine.observed(tenant, (!function.is_empty()).then_some(function))
+    }
+    fn clock(&self) -> &dyn Clock {
+        &Machine
+    }
+    fn settings(&self) -> &PlatformSettings {
+        &self.settings
+    }
+}
