@@ -1,12 +1,13 @@
 //! `cargo xtask dist`: the release binary, the licences of what is inside it, and a checksum, below `target/dist`.
 
-use crate::cargo;
-use anyhow::{Context, Result, anyhow, bail};
-use serde_json::Value;
+use crate::{cargo, depends};
+use anyhow::{Context, Result, bail};
 use std::{collections::BTreeSet, fmt::Write as _, fs, process::Command};
 
 pub fn run(args: &[String]) -> Result<bool> {
     anyhow::ensure!(args.is_empty(), "dist takes no argument");
+    let wrong = depends::wrong()?;
+    anyhow::ensure!(wrong.is_empty(), "the dependencies break deny.toml:\n{}", wrong.join("\n"));
     let built = cargo::build(&["--release", "--locked", "--package", "myna", "--bins"])?;
     let Some(myna) = built.iter().find(|b| !b.is_test && b.target == "myna") else { bail!("the binary 'myna' was not built") };
     let dist = cargo::target_dir().join("dist");
@@ -36,19 +37,12 @@ fn licences() -> Result<String> {
         .filter_map(|l| l.split_once(" v"))
         .map(|(name, rest)| (name.to_owned(), rest.split(' ').next().unwrap_or_default().to_owned()))
         .collect();
-    let out = cargo::cargo().args(["metadata", "--format-version=1", "--locked"]).output().context("can't run cargo metadata")?;
-    let value: Value = serde_json::from_slice(&out.stdout).context("cargo metadata printed no JSON")?;
-    let packages = value["packages"].as_array().ok_or_else(|| anyhow!("cargo metadata listed no packages"))?;
-    let text = |p: &Value, key: &str| p[key].as_str().unwrap_or("none stated").to_owned();
     let mut rows = BTreeSet::new();
-    for p in packages.iter().filter(|p| linked.contains(&(text(p, "name"), text(p, "version")))) {
-        rows.insert(format!(
-            "{} {}\n    {}\n    {}\n",
-            text(p, "name"),
-            text(p, "version"),
-            text(p, "license"),
-            text(p, "repository")
-        ));
+    for p in depends::metadata()?.packages {
+        if linked.contains(&(p.name.clone(), p.version.clone())) {
+            let stated = |text: Option<String>| text.unwrap_or_else(|| "none stated".to_owned());
+            rows.insert(format!("{} {}\n    {}\n    {}\n", p.name, p.version, stated(p.license), stated(p.repository)));
+        }
     }
     let mut list = String::from("Crates that are part of the binary, each with its licence and where its text is found.\n\n");
     rows.iter().for_each(|r| write!(list, "{r}").expect("writing to a String can't fail"));

@@ -8,9 +8,12 @@ mod cargo;
 mod check;
 mod child;
 mod demo;
+mod depends;
 mod deps;
 mod dist;
 mod names;
+#[cfg(test)]
+mod sources;
 mod spec;
 mod tally;
 mod test;
