@@ -1,1 +1,3 @@
-//! testkit
+//! Doubles of Myna's ports for tests, and behaviour suites that run against every implementation of a port.
+
+pub mod platform;

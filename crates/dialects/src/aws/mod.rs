@@ -17,6 +17,8 @@ mod reconcile;
 mod respond;
 mod rows;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod xml;
 
 pub use rows::role_documents;

@@ -73,7 +73,9 @@ fn function(settings: &PlatformSettings, related: &dyn Rows, tenant: &TenantId, 
             reserved: row.reserved,
             provisioned: row.provisioned.iter().map(|(q, p)| (Arc::from(&**q), p.requested)).collect(),
         },
-        policies: policies.map(|(q, statements)| (Arc::from(&**q), Arc::from(format!("{statements:?}")))).collect(),
+        policies: policies
+            .map(|(q, statements)| (Arc::from(&**q), Arc::from(super::lambda::policy::document(statements))))
+            .collect(),
         urls: urls.collect(),
         entry: Arc::from(""),
         doors: Vec::new(),

@@ -149,6 +149,7 @@ pub async fn create(op: Op) -> Answer {
     }
     asked.settings.refuse_unserved()?;
     let tags = asked.tags.unwrap_or_default();
+    super::tags::check(&tags)?;
     let mut config = blank(&architecture, shared.now_ms());
     asked.settings.apply(&mut config, &tenant)?;
     check_handler(&config)?;

@@ -28,7 +28,11 @@ pub async fn invoke(op: Op) -> Answer {
     match kind.as_str() {
         "RequestResponse" => {}
         "DryRun" => return dry_run(&op.asked, &named).await,
-        "Event" => return Err(WireError::unserved("Invoke with InvocationType Event")),
+        // Acknowledging an event that isn't on disk would be a lie.
+        "Event" => {
+            let text = "InvocationType: Event (asynchronous invocation) is not served by this endpoint yet; use RequestResponse";
+            return Err(WireError::invalid(text));
+        }
         other => return Err(one_of(other, "invocationType", &["Event", "RequestResponse", "DryRun"])),
     }
     let target = target(&op.asked, &named);

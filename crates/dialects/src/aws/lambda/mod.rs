@@ -1,13 +1,22 @@
 //! The Lambda API (rest-json, `lambda/2015-03-31` in botocore).
 
+mod account;
+mod alias;
+mod concurrency;
 mod config;
 mod describe;
 mod functions;
 mod invoke;
+mod management;
+pub mod policy;
+mod publish;
 mod route;
 pub mod state;
+mod tags;
+mod update;
+mod url_config;
 
-pub use invoke::{collect, wait_pending};
+pub use invoke::{collect, run};
 #[cfg(test)]
 pub use route::TABLE;
 
@@ -55,6 +64,39 @@ pub async fn handle(asked: Asked) -> Answer {
         "GetFunctionConfiguration" => functions::configuration(&op),
         "ListFunctions" => functions::list(&op),
         "DeleteFunction" => functions::delete(op).await,
+        "UpdateFunctionCode" => update::code(op).await,
+        "UpdateFunctionConfiguration" => update::configuration(op).await,
+        "PublishVersion" => publish::publish(op).await,
+        "ListVersionsByFunction" => publish::list(&op),
+        "CreateAlias" => alias::create(op).await,
+        "UpdateAlias" => alias::update(op).await,
+        "GetAlias" => alias::get(&op),
+        "ListAliases" => alias::list(&op),
+        "DeleteAlias" => alias::delete(op).await,
+        "CreateFunctionUrlConfig" => url_config::create(op).await,
+        "UpdateFunctionUrlConfig" => url_config::update(op).await,
+        "GetFunctionUrlConfig" => url_config::get(&op),
+        "ListFunctionUrlConfigs" => url_config::list(&op),
+        "DeleteFunctionUrlConfig" => url_config::delete(op).await,
+        "AddPermission" => policy::add(op).await,
+        "RemovePermission" => policy::remove(op).await,
+        "GetPolicy" => policy::get(&op),
+        "PutFunctionConcurrency" => concurrency::put(op).await,
+        "GetFunctionConcurrency" => concurrency::get(&op),
+        "DeleteFunctionConcurrency" => concurrency::delete(op).await,
+        "PutProvisionedConcurrencyConfig" => concurrency::put_provisioned(op).await,
+        "GetProvisionedConcurrencyConfig" => concurrency::get_provisioned(&op),
+        "DeleteProvisionedConcurrencyConfig" => concurrency::delete_provisioned(op).await,
+        "ListProvisionedConcurrencyConfigs" => concurrency::list_provisioned(&op),
+        "ListTags" => tags::list(&op),
+        "TagResource" => tags::add(op).await,
+        "UntagResource" => tags::remove(op).await,
+        "GetAccountSettings" => account::settings(&op),
+        "PutRuntimeManagementConfig" => management::put_runtime(op).await,
+        "GetRuntimeManagementConfig" => management::get_runtime(&op),
+        "PutFunctionRecursionConfig" => management::put_recursion(op).await,
+        "GetFunctionRecursionConfig" => management::get_recursion(&op),
+        "GetFunctionCodeSigningConfig" => management::get_code_signing(&op),
         other => Err(WireError::unserved(other)),
     }
 }
