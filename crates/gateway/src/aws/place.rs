@@ -1,0 +1,114 @@
+//! Where on the AWS door a request belongs, and how large its body may be there.
+
+use http::{HeaderMap, Method, header, request::Parts};
+
+/// The service of requests to function URLs: a name of our own, which no signature's scope may use.
+pub const URL_SERVICE: &str = "lambda-url";
+
+/// Bytes of an invocation's payload: Lambda's limit, and one more, so that the dialect can word its own refusal.
+const PAYLOAD_MAX: usize = 6 * 1024 * 1024 + 1;
+/// A package of 50 MiB in base64 inside JSON.
+const PACKAGE_MAX: usize = 72 * 1024 * 1024;
+/// Any other request.
+const OTHER_MAX: usize = 1024 * 1024;
+/// From here on a body is worth a look at its sender first.
+const LARGE: u64 = 64 * 1024;
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    Health { ready: bool },
+    Download(&'a str),
+    Url(Url<&'a str>),
+    Api,
+}
+
+/// A function's HTTP address as a request names it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Url<T> {
+    pub id: T,
+    /// Path and query as the function sees them.
+    pub rest: String,
+    /// `/_url/ID/…` instead of a host of its own.
+    pub by_path: bool,
+}
+
+impl Url<&str> {
+    pub fn owned(self) -> Url<String> {
+        Url { id: self.id.to_owned(), rest: self.rest, by_path: self.by_path }
+    }
+}
+
+/// By host first, then by path.
+pub fn of<'a>(parts: &'a Parts, url_suffix: &str) -> Place<'a> {
+    let path = parts.uri.path();
+    if let Some(id) = host(&parts.headers).and_then(|h| strip_suffix_fold(h, url_suffix)) {
+        let rest = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
+        return Place::Url(Url { id, rest, by_path: false });
+    }
+    if let Some(rest) = path.strip_prefix("/_url/") {
+        let (id, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let rest = if rest.is_empty() { "/" } else { rest };
+        let rest = parts.uri.query().map_or_else(|| rest.to_owned(), |query| format!("{rest}?{query}"));
+        return Place::Url(Url { id, rest, by_path: true });
+    }
+    if let Some(capability) = path.strip_prefix("/_code/").filter(|_| parts.method == Method::GET) {
+        return Place::Download(capability);
+    }
+    let bare = parts.method == Method::GET && parts.uri.query().is_none() && !parts.headers.contains_key(header::AUTHORIZATION);
+    match path {
+        "/livez" if bare => Place::Health { ready: false },
+        "/readyz" if bare => Place::Health { ready: true },
+        _ => Place::Api,
+    }
+}
+
+impl Place<'_> {
+    /// Bytes of a body.
+    pub fn limit(&self, parts: &Parts) -> usize {
+        let path = parts.uri.path();
+        match self {
+            Place::Health { .. } | Place::Download(_) => 0,
+            Place::Url(_) => PAYLOAD_MAX,
+            Place::Api if path.ends_with("invocations") || path.ends_with("/invoke-async") => PAYLOAD_MAX,
+            Place::Api if path.ends_with("/functions") || path.ends_with("/functions/") || path.ends_with("/code") => PACKAGE_MAX,
+            Place::Api => OTHER_MAX,
+        }
+    }
+}
+
+/// The Host header without its port.
+pub fn host(headers: &HeaderMap) -> Option<&str> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => Some(name),
+        _ => Some(host),
+    }
+}
+
+fn strip_suffix_fold<'a>(text: &'a str, suffix: &str) -> Option<&'a str> {
+    let at = text.len().checked_sub(suffix.len()).filter(|at| *at > 0 && text.is_char_boundary(*at))?;
+    text[at..].eq_ignore_ascii_case(suffix).then(|| &text[..at])
+}
+
+/// Past [`LARGE`], or of unknown length.
+pub fn body_is_large(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    length.is_some_and(|n| n > LARGE) || headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// The service that an unsigned request speaks to, by the marks of its protocol: `X-Amz-Target`, or the version that a query
+/// request names (each of these services has one).
+pub fn unsigned_service(parts: &Parts, body: &[u8]) -> String {
+    if let Some(target) = parts.headers.get("x-amz-target").and_then(|v| v.to_str().ok()) {
+        let prefix = target.split(['_', '.']).next().unwrap_or(target);
+        return prefix.to_ascii_lowercase();
+    }
+    let form = parts.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let form = if form { std::str::from_utf8(body).unwrap_or("") } else { "" };
+    let version = |text: &str| text.split('&').find_map(|p| p.strip_prefix("Version=")).map(str::to_owned);
+    match version(parts.uri.query().unwrap_or("")).or_else(|| version(form)).as_deref() {
+        Some("2011-06-15") => "sts".into(),
+        Some("2010-05-08") => "iam".into(),
+        _ => "lambda".into(),
+    }
+}

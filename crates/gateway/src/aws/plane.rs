@@ -1,0 +1,86 @@
+//! What an instance may ask of the platform over its own socket.
+//!
+//! Only the credential of that very instance signs here, and it signs nowhere else: a stolen one is worthless on any other
+//! socket. Only the data plane is behind it: calling functions, and asking who one is. What the role allows is decided where
+//! every call is decided, in the engine; verbs that change the platform are refused before anybody looks at a policy.
+
+use super::{AwsDoor, denial, dispatch_signed_path};
+use crate::sigv4::{Claim, Denial, Verifier};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::{Method, request::Parts};
+use model::{
+    Cause, Fault, Fut,
+    event::Body,
+    ports::{InstanceCaller, Request, Response},
+};
+
+impl AwsDoor {
+    /// Answer a request that came over the socket of `caller`'s instance.
+    pub fn plane(&self, request: Request, caller: InstanceCaller) -> Fut<'_, Response> {
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            match self.instance_call(&parts, body, &caller).await {
+                Ok((body, service)) => {
+                    dispatch_signed_path(&mut parts);
+                    parts.extensions.insert(caller.clone());
+                    self.dispatch(parts, body, caller.principal, service.into()).await
+                }
+                Err(fault) => self.dialect.refuse(&parts, &fault),
+            }
+        })
+    }
+
+    async fn instance_call(&self, parts: &Parts, body: Body, caller: &InstanceCaller) -> Result<(Bytes, String), Fault> {
+        let claim = match Claim::of(parts) {
+            Ok(Some(claim)) => claim,
+            Ok(None) => return Err(denial::fault(&Denial::Missing, "lambda", None)),
+            Err(denied) => return Err(denial::fault(&denied, "lambda", None)),
+        };
+        let denied = |denied: Denial| denial::fault(&denied, &claim.service, Some(&claim.access_key));
+        if claim.access_key != *caller.credential.access_key_id {
+            return Err(denied(Denial::UnknownKey));
+        }
+        self.scope(&claim).and_then(|()| Verifier::timely(&claim, self.clock.wall_ms())).map_err(denied)?;
+        let body = whole(body, super::place::Place::Api.limit(parts)).await?;
+        self.verifier.verify(parts, &body, &claim, &caller.credential).map_err(denied)?;
+        data_plane(parts, &claim.service)?;
+        Ok((body, claim.service))
+    }
+}
+
+/// Lambda's calls and STS. A service that the platform lacks goes on to the dialect, which names it in its answer.
+fn data_plane(parts: &Parts, service: &str) -> Result<(), Fault> {
+    let path = parts.uri.path();
+    let call = parts.method == Method::POST
+        && (path.ends_with("/invocations") || path.ends_with("/response-streaming-invocations") || path.ends_with("/invoke-async"));
+    let control = match service {
+        "lambda" => !call,
+        "iam" | "logs" => true,
+        _ => false,
+    };
+    if control {
+        let text = format!("{service}: an instance reaches the data plane only (calling functions, and sts)");
+        return Err(Fault::new(Cause::Denied, text).detail("AccessDeniedException"));
+    }
+    Ok(())
+}
+
+async fn whole(body: Body, limit: usize) -> Result<Bytes, Fault> {
+    let too_large = || Fault::new(Cause::TooLarge, format!("the request's body is larger than {limit} bytes")).detail(limit.to_string());
+    match body {
+        Body::Bytes(bytes) if bytes.len() > limit => Err(too_large()),
+        Body::Bytes(bytes) => Ok(bytes),
+        Body::Stream(mut stream) => {
+            let mut all = BytesMut::new();
+            while let Some(piece) = stream.next().await {
+                let piece = piece.map_err(|e| Fault::invalid(format!("the request's body broke off: {e}")))?;
+                if all.len() + piece.len() > limit {
+                    return Err(too_large());
+                }
+                all.extend_from_slice(&piece);
+            }
+            Ok(all.freeze())
+        }
+    }
+}
