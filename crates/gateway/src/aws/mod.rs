@@ -10,6 +10,7 @@ mod browser;
 mod denial;
 mod place;
 mod plane;
+mod trusted;
 
 use crate::{
     door::{Handler, Paths, Peer},
