@@ -1,0 +1,136 @@
+//! Every limit and retention of the store, in one place. `myna status` shows them as they are here.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(default)]
+#[derive(serde::Deserialize)]
+pub struct Options {
+    /// Accept a directory on tmpfs or ramfs, which a reboot empties.
+    pub allow_volatile: bool,
+    pub rows: RowLimits,
+    pub packages: PackageLimits,
+    pub logs: LogLimits,
+    pub records: RecordLimits,
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct RowLimits {
+    pub body_bytes_max: usize,
+    pub per_tenant_max: usize,
+    /// Commits that wait for the writer.
+    pub pending_max: usize,
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct PackageLimits {
+    pub archive_bytes_max: u64,
+    pub unzipped_bytes_max: u64,
+    pub entries_max: usize,
+    /// Bytes of an entry's whole name.
+    pub name_bytes_max: usize,
+    /// Folders above an entry.
+    pub depth_max: usize,
+    /// Unzipped bytes per archive byte, once the archive unpacks to more than [`PackageLimits::ratio_free_bytes`].
+    pub ratio_max: u64,
+    pub ratio_free_bytes: u64,
+    /// Archives that are unpacked at once; others wait.
+    pub unpacking_max: usize,
+    /// How long a link reads the archive.
+    pub link_lifetime: Duration,
+    /// A package that no row names yet is kept this long after it was last put.
+    pub unreferenced_for: Duration,
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct LogLimits {
+    /// A segment file is closed at this size.
+    pub segment_bytes: u64,
+    /// Per group; a function's own group unless its owner chose another.
+    pub group_bytes_max: u64,
+    /// All groups of all tenants together.
+    pub total_bytes_max: u64,
+    pub age_max: Duration,
+    /// What may wait to be written before lines are dropped and counted.
+    pub pending_lines_max: usize,
+    pub pending_bytes_max: usize,
+    /// Segment files that are kept open.
+    pub open_files_max: usize,
+    pub followers_max: usize,
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct RecordLimits {
+    /// Kept in memory.
+    pub recent_max: usize,
+    pub segment_bytes: u64,
+    pub total_bytes_max: u64,
+    pub age_max: Duration,
+    pub usage_age_max: Duration,
+    pub pending_max: usize,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            allow_volatile: false,
+            rows: RowLimits::default(),
+            packages: PackageLimits::default(),
+            logs: LogLimits::default(),
+            records: RecordLimits::default(),
+        }
+    }
+}
+impl Default for RowLimits {
+    fn default() -> Self {
+        Self { body_bytes_max: 4 << 20, per_tenant_max: 100_000, pending_max: 1024 }
+    }
+}
+impl Default for PackageLimits {
+    fn default() -> Self {
+        Self {
+            archive_bytes_max: 262_144_000,
+            unzipped_bytes_max: 262_144_000,
+            entries_max: 100_000,
+            name_bytes_max: 1024,
+            depth_max: 64,
+            ratio_max: 250,
+            ratio_free_bytes: 16 << 20,
+            unpacking_max: 2,
+            link_lifetime: Duration::from_secs(600),
+            unreferenced_for: Duration::from_secs(600),
+        }
+    }
+}
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 8 << 20,
+            group_bytes_max: 64 << 20,
+            total_bytes_max: 2 << 30,
+            age_max: 14 * DAY,
+            pending_lines_max: 65_536,
+            pending_bytes_max: 32 << 20,
+            open_files_max: 64,
+            followers_max: 1000,
+        }
+    }
+}
+impl Default for RecordLimits {
+    fn default() -> Self {
+        Self {
+            recent_max: 10_000,
+            segment_bytes: 4 << 20,
+            total_bytes_max: 64 << 20,
+            age_max: 14 * DAY,
+            usage_age_max: 400 * DAY,
+            pending_max: 16_384,
+        }
+    }
+}

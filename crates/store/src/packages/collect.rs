@@ -1,0 +1,69 @@
+//! Removes packages that nothing refers to any more. What is still wanted is the caller's word: the digests that rows name.
+
+use super::{Inner, PackageStore, settle};
+use crate::Error;
+use model::TenantId;
+use std::{collections::HashSet, path::Path, sync::Arc};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Collected {
+    pub packages: u64,
+    /// Bytes of their archives and files.
+    pub bytes: u64,
+}
+
+impl PackageStore {
+    /// Remove every package that `live` doesn't name and that wasn't put lately. `live` must have been read from the rows
+    /// after this call was decided on; a package put since then is protected by its age.
+    pub fn collect(&self, live: &HashSet<(TenantId, Arc<str>)>) -> Result<Collected, Error> {
+        let inner = &self.inner;
+        let wanted: HashSet<(String, &str)> = live.iter().map(|(t, d)| (crate::folder_name(t.as_str()), &**d)).collect();
+        let mut done = Collected::default();
+        for (tenant, digest, place) in settle::places(&inner.folder)? {
+            if wanted.contains(&(tenant.clone(), digest.as_str())) {
+                continue;
+            }
+            if let Some(bytes) = inner.remove(&tenant, &digest, &place)? {
+                done.packages += 1;
+                done.bytes += bytes;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Bytes that packages take: archives and unpacked files.
+    pub fn bytes(&self) -> u64 {
+        folder_bytes(&self.inner.folder)
+    }
+}
+
+impl Inner {
+    fn remove(&self, tenant: &str, digest: &str, place: &Path) -> Result<Option<u64>, Error> {
+        let trash = self.staging.join(uuid::Uuid::new_v4().to_string());
+        {
+            let mut state = self.state();
+            let now = self.clock.mono();
+            state.touched.retain(|_, put| now.since(*put) < self.limits.unreferenced_for);
+            let same = |(t, d): &(TenantId, Arc<str>)| crate::folder_name(t.as_str()) == tenant && **d == *digest;
+            if state.touched.keys().any(same) || state.busy.keys().any(same) {
+                return Ok(None);
+            }
+            // Out of sight in one step, so that nobody finds half of it.
+            std::fs::rename(place, &trash).map_err(Error::io("remove", place))?;
+        }
+        let bytes = folder_bytes(&trash);
+        std::fs::remove_dir_all(&trash).map_err(Error::io("remove", &trash))?;
+        Ok(Some(bytes))
+    }
+}
+
+/// Bytes of all files below a folder. What vanishes meanwhile counts nothing.
+pub(crate) fn folder_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => folder_bytes(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(bytes).sum()
+}

@@ -1,0 +1,127 @@
+//! Versioned rows: what every dialect keeps its resources in.
+//!
+//! SQLite holds them (WAL, `synchronous=FULL`); one thread writes, commits what has gathered in one transaction, and answers
+//! only when it is on stable storage. All rows are mirrored in memory, in order, so that no reader ever waits for a disk. A
+//! failed write leaves the mirror and the file as they were; after a failed fsync nothing more is acknowledged until the
+//! platform has been started again, since what the kernel dropped can't be written a second time.
+
+mod database;
+mod mirror;
+mod writer;
+
+
+
+
+pub(crate) use database::Database;
+pub(crate) use mirror::Mirror;
+pub(crate) use writer::Job;
+
+use crate::{Error, Options};
+use model::{Cause, Clock, Fault, Fut, Key, Resource, TenantId, Write, ports};
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+};
+use writer::{Observer, Writer};
+
+/// The rows of one state directory.
+pub struct RowStore {
+    mirror: Arc<Mirror>,
+    jobs: SyncSender<Job>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl RowStore {
+    pub(crate) fn open(folder: &Path, options: &Options, clock: Arc<dyn Clock>) -> Result<(RowStore, Vec<String>), Error> {
+        let (database, loaded) = Database::open(folder)?;
+        let mirror = Arc::new(Mirror::new(loaded.rows));
+        let (jobs, queue) = sync_channel(options.rows.pending_max);
+        let writer = Writer::new(database, mirror.clone(), loaded.revision, options.rows.clone(), folder.join("reserve"), clock);
+        let thread = std::thread::Builder::new()
+            .name("store-rows".into())
+            .spawn(move || writer.run(queue))
+            .map_err(Error::io("start the writer of", folder))?;
+        Ok((RowStore { mirror, jobs, thread: Mutex::new(Some(thread)) }, loaded.damaged))
+    }
+
+    /// Be told of every commit: called on the writer's thread when the rows are on stable storage and readable, before the
+    /// commit is answered. Must not commit and wait for it.
+    pub fn on_commit(&self, observer: impl Fn(&[Key]) + Send + Sync + 'static) {
+        self.mirror.observe(Box::new(observer) as Observer);
+    }
+
+    /// Every row's key, in order; for the reconciliation at start and for finding what is still referred to.
+    pub fn keys(&self) -> Vec<Key> {
+        self.mirror.keys()
+    }
+
+    /// Every row of a kind, of all tenants.
+    pub fn all(&self, kind: &str) -> Vec<Resource> {
+        self.mirror.all(kind)
+    }
+
+    pub fn len(&self) -> usize {
+        self.mirror.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn submit(&self, job: Job) -> Result<(), Fault> {
+        self.jobs.try_send(job).map_err(|e| match e {
+            TrySendError::Full(_) => Fault::new(Cause::Exhausted, "too many changes wait to be stored")
+                .detail("rows")
+                .retry_after(std::time::Duration::from_secs(1)),
+            TrySendError::Disconnected(_) => Fault::new(Cause::Draining, "the store is closed"),
+        })
+    }
+
+    /// Finish what was accepted and close the database.
+    pub(crate) fn close(&self) {
+        let thread = self.thread.lock().expect("no holder of this lock panics").take();
+        if let Some(thread) = thread {
+            // A writer that has ended already has nothing left to finish.
+            let _ = self.jobs.send(Job::Stop);
+            if thread.join().is_err() {
+                tracing::error!("the store's writer ended by a panic");
+            }
+        }
+    }
+}
+
+impl Drop for RowStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl ports::Rows for RowStore {
+    fn get(&self, key: &Key) -> Option<Resource> {
+        self.mirror.get(key)
+    }
+    fn list(&self, tenant: &TenantId, kind: &'static str, prefix: &str) -> Vec<Resource> {
+        self.mirror.list(tenant, kind, prefix, "", usize::MAX)
+    }
+}
+
+impl ports::Resources for RowStore {
+    fn get(&self, key: &Key) -> Option<Resource> {
+        self.mirror.get(key)
+    }
+    fn list(&self, tenant: &TenantId, kind: &'static str, prefix: &str, after: &str, limit: usize) -> Vec<Resource> {
+        self.mirror.list(tenant, kind, prefix, after, limit)
+    }
+    fn commit(&self, writes: Vec<Write>) -> Fut<'_, Result<u64, Fault>> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let submitted = self.submit(Job::Commit { writes, reply });
+        Box::pin(async move {
+            submitted?;
+            answer.await.unwrap_or_else(|_| Err(Fault::new(Cause::Draining, "the store was closed before the change was stored")))
+        })
+    }
+}

@@ -1,0 +1,233 @@
+//! The one thread that writes: gathers commits, checks each against what came before it, and makes them durable together.
+
+use super::{
+    Database,
+    mirror::{Changes, Mirror},
+};
+use crate::options::RowLimits;
+use model::{Cause, Clock, Expect, Fault, Key, Resource, Write};
+use rusqlite::{Connection, ErrorCode};
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc::Receiver},
+    time::Duration,
+};
+use tokio::sync::oneshot;
+
+pub(crate) type Observer = Box<dyn Fn(&[Key]) + Send + Sync>;
+
+pub(crate) enum Job {
+    Commit {
+        writes: Vec<Write>,
+        reply: oneshot::Sender<Result<u64, Fault>>,
+    },
+    /// A transaction beside the rows (usage); `done` is told when it is durable or failed.
+    Side {
+        work: Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>,
+        done: Box<dyn FnOnce(Result<(), Fault>) + Send>,
+    },
+    Stop,
+}
+
+/// Commits that share one transaction at most.
+const GROUP_MAX: usize = 256;
+/// Held back on the disk, given up so that deleting works when nothing else does.
+const RESERVE_BYTES: usize = 1 << 20;
+
+pub(super) struct Writer {
+    database: Database,
+    mirror: Arc<Mirror>,
+    revision: u64,
+    limits: RowLimits,
+    reserve: PathBuf,
+    clock: Arc<dyn Clock>,
+    /// Why nothing is written any more.
+    failed: Option<String>,
+}
+
+struct Accepted {
+    writes: Vec<Write>,
+    reply: oneshot::Sender<Result<u64, Fault>>,
+    revision: u64,
+}
+
+impl Writer {
+    pub(super) fn new(
+        database: Database, mirror: Arc<Mirror>, revision: u64, limits: RowLimits, reserve: PathBuf, clock: Arc<dyn Clock>,
+    ) -> Writer {
+        let writer = Writer { database, mirror, revision, limits, reserve, clock, failed: None };
+        writer.hold_reserve();
+        writer
+    }
+
+    pub(super) fn run(mut self, queue: Receiver<Job>) {
+        while let Ok(first) = queue.recv() {
+            let mut group = Vec::new();
+            let mut next = Some(first);
+            while let Some(job) = next.take() {
+                match job {
+                    Job::Commit { writes, reply } => group.push((writes, reply)),
+                    Job::Side { work, done } => {
+                        self.commit(std::mem::take(&mut group));
+                        done(self.side(work));
+                    }
+                    Job::Stop => {
+                        self.commit(std::mem::take(&mut group));
+                        return;
+                    }
+                }
+                if group.len() < GROUP_MAX {
+                    next = queue.try_recv().ok();
+                }
+            }
+            self.commit(group);
+        }
+    }
+
+    fn commit(&mut self, group: Vec<(Vec<Write>, oneshot::Sender<Result<u64, Fault>>)>) {
+        let mut together = Changes::new();
+        let mut accepted = Vec::new();
+        for (writes, reply) in group {
+            match self.plan(&together, writes.clone(), self.revision + accepted.len() as u64 + 1) {
+                Ok(changes) if changes.is_empty() => answer(reply, Ok(self.revision)),
+                Ok(changes) => {
+                    together.extend(changes);
+                    accepted.push(Accepted { writes, reply, revision: self.revision + accepted.len() as u64 + 1 });
+                }
+                Err(fault) => answer(reply, Err(fault)),
+            }
+        }
+        if accepted.is_empty() {
+            return;
+        }
+        match self.store(&together, self.revision + accepted.len() as u64) {
+            Ok(()) => self.publish(together, accepted),
+            Err(fault) if accepted.len() == 1 => answer(accepted.remove(0).reply, Err(fault)),
+            // Not all need be refused for the one that found no room. What was accepted on top of it is checked again.
+            Err(_) => accepted.into_iter().for_each(|one| self.commit(vec![(one.writes, one.reply)])),
+        }
+    }
+
+    /// What the rows become, if every precondition holds.
+    fn plan(&self, before: &Changes, writes: Vec<Write>, revision: u64) -> Result<Changes, Fault> {
+        let now = self.clock.wall_ms();
+        let mut changes = Changes::new();
+        for write in writes {
+            let key = write.key();
+            let found = match changes.get(key).or_else(|| before.get(key)) {
+                Some(pending) => pending.clone(),
+                None => self.mirror.get(key),
+            };
+            match write {
+                Write::Put { key, body, expect } => {
+                    holds(&key, expect, found.as_ref())?;
+                    if body.len() > self.limits.body_bytes_max {
+                        return Err(Fault::new(Cause::TooLarge, format!("row {:?} is {} bytes long", key.name, body.len())));
+                    }
+                    let created_ms = found.map_or(now, |row| row.created_ms);
+                    changes.insert(key.clone(), Some(Resource { key, revision, body, created_ms, modified_ms: now }));
+                }
+                Write::Delete { key, expect } => {
+                    holds(&key, expect, found.as_ref())?;
+                    changes.insert(key, None);
+                }
+            }
+        }
+        self.quota(before, &changes)?;
+        Ok(changes)
+    }
+
+    fn quota(&self, before: &Changes, changes: &Changes) -> Result<(), Fault> {
+        let Some(tenant) = changes.iter().find(|(_, row)| row.is_some()).map(|(key, _)| &key.tenant) else { return Ok(()) };
+        let of_tenant = |c: &Changes| c.iter().filter(|(k, r)| k.tenant == *tenant && r.is_some() && self.mirror.get(k).is_none()).count();
+        let new = of_tenant(changes);
+        if new > 0 && self.mirror.tenant_rows(tenant) + of_tenant(before) + new > self.limits.per_tenant_max {
+            let message = format!("tenant {tenant} has its {} rows already", self.limits.per_tenant_max);
+            return Err(Fault::new(Cause::Exhausted, message).detail("rows").hint("delete functions or versions that are not used"));
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, changes: &Changes, revision: u64) -> Result<(), Fault> {
+        self.usable()?;
+        let mut result = self.database.write(changes, revision);
+        if result.as_ref().is_err_and(full) && changes.values().all(Option::is_none) && std::fs::remove_file(&self.reserve).is_ok() {
+            result = self.database.write(changes, revision);
+        }
+        result.map_err(|e| self.fault(&e))
+    }
+
+    fn publish(&mut self, together: Changes, accepted: Vec<Accepted>) {
+        self.revision += accepted.len() as u64;
+        let keys: Vec<Key> = together.keys().cloned().collect();
+        let freed = together.values().any(Option::is_none);
+        self.mirror.apply(together);
+        self.mirror.announce(&keys);
+        accepted.into_iter().for_each(|one| answer(one.reply, Ok(one.revision)));
+        if freed {
+            self.hold_reserve();
+        }
+    }
+
+    fn side(&mut self, work: Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>) -> Result<(), Fault> {
+        self.usable()?;
+        let result = self.database.connection.unchecked_transaction().and_then(|transaction| {
+            work(&transaction)?;
+            transaction.commit()
+        });
+        result.map_err(|e| self.fault(&e))
+    }
+
+    fn usable(&self) -> Result<(), Fault> {
+        match &self.failed {
+            None => Ok(()),
+            Some(why) => Err(Fault::internal(format!("nothing is stored since a write failed ({why})"))
+                .hint("look at the disk, then start the platform again; what was acknowledged is kept")),
+        }
+    }
+
+    /// A full disk passes. Anything else may have lost what the kernel had promised to write.
+    fn fault(&mut self, error: &rusqlite::Error) -> Fault {
+        if full(error) {
+            let fault = Fault::new(Cause::Exhausted, "the disk of the state directory is full").detail("disk");
+            return fault.hint("free some space").retry_after(Duration::from_secs(5));
+        }
+        if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
+            let fault = Fault::new(Cause::Exhausted, "another program has locked rows.db").detail("rows");
+            return fault.retry_after(Duration::from_secs(1));
+        }
+        tracing::error!(%error, "rows.db can't be written; nothing more is acknowledged");
+        self.failed = Some(error.to_string());
+        Fault::internal(format!("rows.db: {error}"))
+    }
+
+    fn hold_reserve(&self) {
+        if std::fs::metadata(&self.reserve).is_ok_and(|m| m.len() == RESERVE_BYTES as u64) {
+            return;
+        }
+        if std::fs::write(&self.reserve, vec![0x4d; RESERVE_BYTES]).is_err() {
+            // No room to hold anything back: a part of it would only make things worse.
+            let _ = std::fs::remove_file(&self.reserve);
+        }
+    }
+}
+
+fn full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+/// The caller may have gone; the rows are stored all the same.
+fn answer(reply: oneshot::Sender<Result<u64, Fault>>, result: Result<u64, Fault>) {
+    let _ = reply.send(result);
+}
+
+fn holds(key: &Key, expect: Expect, found: Option<&Resource>) -> Result<(), Fault> {
+    let why = match (expect, found) {
+        (Expect::Any, _) | (Expect::Absent, None) => return Ok(()),
+        (Expect::Revision(wanted), Some(row)) if row.revision == wanted => return Ok(()),
+        (Expect::Absent, Some(_)) => "exists already".to_owned(),
+        (Expect::Revision(_), None) => "doesn't exist any more".to_owned(),
+        (Expect::Revision(wanted), Some(row)) => format!("is at revision {}, not {wanted}", row.revision),
+    };
+    Err(Fault::new(Cause::Stale, format!("{} {:?} {why}", key.kind, key.name)).detail(&*key.name))
+}
