@@ -1,0 +1,274 @@
+//! A running instance, as the engine holds it.
+
+use crate::{
+    channel::{Channel, failed, gone},
+    grave::Grave,
+    process::Inner,
+    talk::{Ask, Order, Start, Tell},
+};
+use model::{
+    BoxIo, Cause, Fault, Fut,
+    ports::{Instance, Link, Listener, Proc},
+    sandbox::{Endpoint, Exit, Group, Limits, Measured, Mount, ProcSpec},
+};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::{
+    collections::HashMap,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// What a process writes waits here while the platform is busy.
+const OUTPUT_PIPE_BYTES: usize = 256 * 1024;
+
+pub struct Running {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) shared: Arc<Shared>,
+    grave: Mutex<Option<Grave>>,
+}
+
+/// What the watch over memory needs too.
+pub struct Shared {
+    pub channel: Arc<Channel>,
+    pub tmp: OwnedFd,
+    pub limits: Mutex<Limits>,
+    pub frozen: AtomicBool,
+    /// The most that was seen besides `/tmp`.
+    memory_max: AtomicU64,
+    listeners: HashMap<Endpoint, OwnedFd>,
+}
+
+impl Shared {
+    pub fn limits(&self) -> Limits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes in `/tmp`, which the kernel counts as memory.
+    pub fn tmp_bytes(&self) -> u64 {
+        rustix::fs::fstatvfs(&self.tmp).map_or(0, |s| (s.f_blocks - s.f_bfree) * s.f_frsize)
+    }
+
+    pub fn freeze(&self, on: bool) -> io::Result<()> {
+        if self.frozen.swap(on, Ordering::SeqCst) == on {
+            return Ok(());
+        }
+        match &self.channel.group {
+            Some(group) => group.freeze(on),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl Running {
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        channel: Arc<Channel>,
+        grave: Grave,
+        limits: Limits,
+        tmp: OwnedFd,
+        listeners: HashMap<Endpoint, OwnedFd>,
+    ) -> Running {
+        tokio::spawn(channel.clone().listen());
+        let (frozen, memory_max) = (AtomicBool::new(false), AtomicU64::new(0));
+        let shared = Arc::new(Shared { channel, tmp, limits: Mutex::new(limits), frozen, memory_max, listeners });
+        Running { inner, shared, grave: Mutex::new(Some(grave)) }
+    }
+
+    /// A frozen init answers nothing.
+    async fn ask(&self, ask: Ask, fds: Vec<OwnedFd>) -> Result<crate::channel::Done, Fault> {
+        if self.shared.frozen.load(Ordering::SeqCst) {
+            self.shared.freeze(false).map_err(Fault::internal)?;
+        }
+        self.shared.channel.ask(ask, fds).await
+    }
+
+    async fn start(&self, process: ProcSpec) -> Result<Proc, Fault> {
+        let limits = self.shared.limits();
+        let (output, writer) = self.pipe()?;
+        let mut fds = vec![writer];
+        let mut frames = None;
+        let mut env: Vec<_> = process.env.iter().map(|(k, v)| [k.as_bytes(), b"=", v.as_bytes()].concat()).collect();
+        if let Some(name) = process.log_frames_env {
+            let (reader, writer) = self.pipe()?;
+            frames = Some(reader);
+            fds.push(writer);
+            env.push(format!("{name}={}", crate::jail::FRAMES).into_bytes());
+        }
+        let start = Start {
+            argv: process.argv.into_iter().map(OsStringExt::into_vec).collect(),
+            env,
+            cwd: process.cwd.into_bytes(),
+            descriptors: limits.descriptors,
+            pids: u64::from(limits.pids),
+        };
+        let done = self.ask(Ask::Start(start), fds).await?;
+        let exited = done.exited.ok_or_else(gone)?;
+        Ok(Proc { exited: Box::pin(async { exited.await.unwrap_or(Exit::Gone) }), output, frames })
+    }
+
+    fn pipe(&self) -> Result<(OwnedFd, OwnedFd), Fault> {
+        let make = || {
+            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+            rustix::io::ioctl_fionbio(&reader, true)?;
+            if self.inner.privileged {
+                // For a plain user the kernel's budget is better spent on more pipes than on larger ones.
+                let _ = rustix::pipe::fcntl_setpipe_size(&writer, OUTPUT_PIPE_BYTES);
+            }
+            io::Result::Ok((reader, writer))
+        };
+        make().map_err(|e| Fault::new(Cause::Exhausted, format!("make a pipe for the output of a process: {e}")))
+    }
+
+    async fn bind(&self, mounts: Vec<Mount>, limits: Limits) -> Result<(), Fault> {
+        let trees = if mounts.is_empty() { Vec::new() } else { self.trees(&mounts).await? };
+        let targets = mounts.into_iter().map(|m| m.target).collect();
+        self.ask(Ask::Attach { targets, tmp_bytes: limits.tmp_bytes, tmp_inodes: limits.tmp_inodes }, trees).await?;
+        self.set_limits(limits)
+    }
+
+    async fn trees(&self, mounts: &[Mount]) -> Result<Vec<OwnedFd>, Fault> {
+        let (ours, theirs) = crate::sys::channel().map_err(Fault::internal)?;
+        let sources = mounts.iter().map(|m| m.source.as_os_str().as_bytes().to_vec()).collect();
+        self.inner.order(&Order::Trees(sources), &[theirs.as_fd()])?;
+        drop(theirs);
+        let answer = Channel::new(ours, None).map_err(Fault::internal)?.receive().await.map_err(Fault::internal)?;
+        match Tell::decode(&answer.bytes) {
+            Ok(Tell::Ready) if answer.fds.len() == mounts.len() => Ok(answer.fds),
+            Ok(Tell::Failed { errno, step, .. }) => Err(failed(errno, &step)),
+            _ => Err(Fault::internal("the spawner ended while it opened mounts")),
+        }
+    }
+
+    fn set_limits(&self, limits: Limits) -> Result<(), Fault> {
+        let mut now = self.shared.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = &self.shared.channel.group {
+            group.limit(&limits, Some(&now)).map_err(Fault::internal)?;
+        }
+        *now = limits;
+        Ok(())
+    }
+
+    fn grave(&self) -> Option<Grave> {
+        self.grave.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Instance for Running {
+    fn link(&self) -> Arc<dyn Link> {
+        Arc::new(Wire(self.shared.clone()))
+    }
+
+    fn spawn(&self, process: ProcSpec) -> Fut<'_, Result<Proc, Fault>> {
+        Box::pin(self.start(process))
+    }
+
+    fn kill_group(&self, group: Group) -> Fut<'_, Result<(), Fault>> {
+        // The only group so far: all that runs inside.
+        let Group::Runtime = group;
+        Box::pin(async { self.ask(Ask::KillAll, Vec::new()).await.map(drop) })
+    }
+
+    fn attach(&self, mounts: Vec<Mount>, limits: Limits) -> Fut<'_, Result<(), Fault>> {
+        Box::pin(self.bind(mounts, limits))
+    }
+
+    fn limit(&self, limits: Limits) -> Fut<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(self.set_limits(limits)))
+    }
+
+    fn freeze(&self, on: bool) -> Fut<'_, Result<(), Fault>> {
+        let done = self.shared.freeze(on).map_err(|e| match e.kind() {
+            io::ErrorKind::Unsupported => Fault::new(Cause::Unsupported, "freeze an instance without a freezer control group"),
+            _ => Fault::internal(format!("write the freezer: {e}")),
+        });
+        Box::pin(std::future::ready(done))
+    }
+
+    fn measure(&self) -> Measured {
+        let Some(group) = &self.shared.channel.group else { return Measured::default() };
+        let mut measured = group.measure();
+        let tmp = self.shared.tmp_bytes();
+        measured.memory_bytes = measured.memory_bytes.saturating_sub(tmp);
+        if self.shared.channel.over_memory.load(Ordering::Relaxed) {
+            measured.oom_kills = measured.oom_kills.max(1);
+        }
+        // The kernel's peak has `/tmp` in it; where that was used, what was seen counts instead.
+        let seen = self.shared.memory_max.fetch_max(measured.memory_bytes, Ordering::Relaxed).max(measured.memory_bytes);
+        measured.memory_max_bytes = if tmp == 0 { measured.memory_max_bytes } else { seen };
+        measured
+    }
+
+    fn kill(&self) -> Fut<'_, Exit> {
+        let when = self.grave().map(Grave::bury);
+        Box::pin(async move {
+            match when {
+                Some(when) => when.await.unwrap_or(Exit::Gone),
+                None => Exit::Gone,
+            }
+        })
+    }
+}
+
+/// The way to addresses inside.
+struct Wire(Arc<Shared>);
+
+impl Wire {
+    async fn connect(&self, to: &Endpoint) -> io::Result<BoxIo> {
+        let done = self.0.channel.ask(Ask::Dial(to.clone()), Vec::new()).await.map_err(|f| io::Error::other(f.message))?;
+        let Some(socket) = done.fds.into_iter().next() else { return Err(io::ErrorKind::NotConnected.into()) };
+        Ok(match to {
+            Endpoint::Tcp(port) => {
+                let socket = tokio::net::TcpSocket::from_std_stream(socket.into());
+                let stream = socket.connect((std::net::Ipv4Addr::LOCALHOST, *port).into()).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+            Endpoint::Unix(_) => Box::new(tokio::net::UnixStream::from_std(socket.into())?),
+        })
+    }
+
+    fn listener(&self, at: &Endpoint) -> io::Result<Box<dyn Listener>> {
+        let made = self.0.listeners.get(at).ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, format!("nothing was asked to listen on {at:?}")))?;
+        let fd = made.try_clone()?;
+        Ok(match at {
+            Endpoint::Tcp(_) => Box::new(Tcp(tokio::net::TcpListener::from_std(fd.into())?)),
+            Endpoint::Unix(_) => Box::new(Unix(tokio::net::UnixListener::from_std(fd.into())?)),
+        })
+    }
+}
+
+impl Link for Wire {
+    fn dial(&self, to: &Endpoint) -> Fut<'_, io::Result<BoxIo>> {
+        let to = to.clone();
+        Box::pin(async move { self.connect(&to).await })
+    }
+    fn listen(&self, at: &Endpoint) -> Fut<'_, io::Result<Box<dyn Listener>>> {
+        Box::pin(std::future::ready(self.listener(at)))
+    }
+}
+
+struct Tcp(tokio::net::TcpListener);
+impl Listener for Tcp {
+    fn accept(&self) -> Fut<'_, io::Result<BoxIo>> {
+        Box::pin(async {
+            let (stream, _) = self.0.accept().await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as BoxIo)
+        })
+    }
+}
+
+struct Unix(tokio::net::UnixListener);
+impl Listener for Unix {
+    fn accept(&self) -> Fut<'_, io::Result<BoxIo>> {
+        Box::pin(async { Ok(Box::new(self.0.accept().await?.0) as BoxIo) })
+    }
+}
+
