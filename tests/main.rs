@@ -1,6 +1,7 @@
 //! The integration tests: the real binary, with real clients. `cargo xtask test` runs them kind by kind; a kind is a folder here.
 
 mod faults;
+mod hostile;
 mod journeys;
 
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut all = Vec::new();
     all.extend_from_slice(journeys::ALL);
+    all.extend_from_slice(hostile::ALL);
     all.extend_from_slice(faults::ALL);
     myna_tests::main(&all)
 }

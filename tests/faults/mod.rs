@@ -1,8 +1,11 @@
 //! Faults: something real is killed, flooded or filled while others work, and what must hold is counted.
 
+mod connections;
+mod deploys;
 mod herd;
 mod killed;
+mod misbehaving;
 
 use myna_tests::Test;
 
-pub const ALL: &[&[Test]] = &[herd::ALL, killed::ALL];
+pub const ALL: &[&[Test]] = &[herd::ALL, killed::ALL, deploys::ALL, misbehaving::ALL, connections::ALL];

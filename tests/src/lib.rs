@@ -18,15 +18,17 @@ mod platform;
 pub mod processes;
 mod runner;
 mod sign;
+mod wire;
 
 pub use clients::{aws_cli, python};
 pub use function::{Answer, Draft, Function};
 pub use http::{Http, Response};
 pub use package::zip;
 pub use platform::{Options, Platform, Ready, binary};
-pub use processes::kill;
+pub use processes::{kill, soon};
 pub use runner::{Test, main, skip};
 pub use sign::Keys;
+pub use wire::{Raw, Wire};
 
 pub use anyhow::{Context, Result, anyhow, bail, ensure};
 pub use rustix::process::Signal;

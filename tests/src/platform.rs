@@ -21,6 +21,8 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// On a disk, since the platform refuses to keep its state in memory; short, since socket paths are.
+const HOMES: &str = "/var/tmp";
 const LOGGED_WITHIN: Duration = Duration::from_secs(20);
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// What a login shell's programs get.
@@ -50,6 +52,8 @@ pub struct Options {
     /// The text of a configuration file.
     pub config: Option<String>,
     pub env: Vec<(String, String)>,
+    /// A hard limit of descriptors below the machine's.
+    pub descriptors_max: Option<u32>,
 }
 
 pub struct Platform {
@@ -86,7 +90,7 @@ impl Platform {
 
     /// A home and a log, and nothing started yet.
     pub fn prepare(options: Options) -> Result<Self> {
-        let home = tempfile::Builder::new().prefix("myna-test-").tempdir()?;
+        let home = tempfile::Builder::new().prefix("myna-test-").tempdir_in(HOMES)?;
         if let Some(config) = &options.config {
             fs::write(home.path().join("myna.toml"), config)?;
         }
@@ -135,8 +139,9 @@ impl Platform {
     /// it with the test's thread, however that ends.
     fn command(&self) -> Result<Command> {
         let hard = getrlimit(Resource::Nofile).maximum.map_or("unlimited".to_owned(), |n| n.to_string());
+        let (soft, hard) = self.options.descriptors_max.map_or((SHELL_NOFILE, hard), |n| (n, n.to_string()));
         let mut c = Command::new("prlimit");
-        c.arg(format!("--nofile={SHELL_NOFILE}:{hard}"));
+        c.arg(format!("--nofile={soft}:{hard}"));
         c.args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(binary()?).arg("up").arg("--dir").arg(self.dir());
         c.args(["--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", "--json"]);
         if self.options.config.is_some() {
@@ -202,19 +207,24 @@ impl Platform {
         Http::default().send(method, &format!("http://{host}{path}"), &signed, body)
     }
 
-    /// Waits until a function has logged this text that many times; a call need not have ended for it.
-    pub fn until_logged(&self, function: &str, text: &str, times: usize) -> Result<()> {
+    /// How many lines with this text a function has logged; a call need not have ended for it.
+    pub fn logged(&self, function: &str, text: &str) -> Result<usize> {
         let ask = serde_json::to_vec(&json!({"logGroupName": format!("/aws/lambda/{function}"), "filterPattern": text}))?;
         let headers = [("x-amz-target", "Logs_20140328.FilterLogEvents"), ("content-type", "application/x-amz-json-1.1")];
+        let got = self.signed("logs", "POST", "/", &headers, &ask)?;
+        // The group may not exist before the first line.
+        Ok(if got.status == 200 { got.json()?["events"].as_array().map_or(0, Vec::len) } else { 0 })
+    }
+
+    /// Waits until it has logged that many.
+    pub fn until_logged(&self, function: &str, text: &str, times: usize) -> Result<()> {
         let until = Instant::now() + LOGGED_WITHIN;
         loop {
-            let got = self.signed("logs", "POST", "/", &headers, &ask)?;
-            // The group may not exist before the first line.
-            let seen = if got.status == 200 { got.json()?["events"].as_array().map_or(0, Vec::len) } else { 0 };
+            let seen = self.logged(function, text)?;
             if seen >= times {
                 return Ok(());
             }
-            ensure!(Instant::now() < until, "{function} logged {text:?} {seen} times, not {times}: {}", got.text());
+            ensure!(Instant::now() < until, "{function} logged {text:?} {seen} times, not {times}");
             thread::sleep(Duration::from_millis(20));
         }
     }

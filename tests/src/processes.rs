@@ -2,7 +2,12 @@
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs;
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// The processes that have this text in their arguments: what a sandboxed process calls itself can be seen from outside.
 pub fn with(marker: &str) -> Vec<u32> {
@@ -11,10 +16,6 @@ pub fn with(marker: &str) -> Vec<u32> {
 
 /// The parents of those processes.
 pub fn parents_of(marker: &str) -> Vec<u32> {
-    let parent = |pid: u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()
-    };
     with(marker).into_iter().filter_map(parent).collect()
 }
 
@@ -35,4 +36,33 @@ pub(crate) fn mentions<'f>(pid: u32, files: &[&'f str], text: &str) -> Option<&'
         fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|bytes| bytes.windows(text.len()).any(|w| w == text.as_bytes()))
     };
     files.iter().copied().find(|f| has(f))
+}
+
+/// The processes that this one started itself.
+pub fn children_of(pid: u32) -> Vec<u32> {
+    all().filter(|p| parent(*p) == Some(pid)).collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+/// The processes that have this text in their environment, which their parents gave them.
+pub fn with_environment(marker: &str) -> Vec<u32> {
+    all().filter(|pid| mentions(*pid, &["environ"], marker).is_some()).collect()
+}
+
+/// Whether something becomes true within a while that only a hang outlasts.
+pub fn soon(mut is: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + SOON;
+    loop {
+        if is() {
+            return true;
+        }
+        if Instant::now() > until {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -16,7 +16,7 @@ use std::{
 const INTEGRATION: &str = "myna-tests";
 
 /// The kinds of the integration program's tests: the first word of their names, what they may take, in seconds.
-const KINDS: &[(&str, u64)] = &[("journeys", 300), ("conformance", 300), ("faults", 600), ("examples", 300)];
+const KINDS: &[(&str, u64)] = &[("journeys", 300), ("conformance", 300), ("hostile", 300), ("faults", 600), ("examples", 300)];
 const BUILD_BUDGET: u64 = 900;
 const DEPS_BUDGET: u64 = 240;
 const UNIT_BUDGET: u64 = 120;

@@ -1,0 +1,111 @@
+//! The platform killed while it changes things.
+
+use myna_tests::{Platform, Result, Test, Value, ensure, json, tests};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+pub const ALL: &[Test] =
+    tests![killed_while_deploying_the_old_version_or_the_new_one_serves, a_row_of_kills_leaves_nothing_behind];
+
+fn source(n: u32) -> String {
+    format!("def handler(event, context):\n    return {n}\n# {}\n", "padding ".repeat(20_000))
+}
+
+// F3: killed at a moment that differs from round to round, in the middle of updates and creations.
+fn killed_while_deploying_the_old_version_or_the_new_one_serves() -> Result<()> {
+    let mut myna = Platform::start()?;
+    myna.python("changing", &source(0))?.call(json!({}))?;
+    let mut newest = 0;
+    for round in 0..8_u64 {
+        let acknowledged = thread::scope(|s| {
+            let deploys = s.spawn(|| {
+                let mut acknowledged = newest;
+                for n in newest + 1.. {
+                    let created = myna.draft(&format!("new-{n}"), &source(n)).create().is_ok();
+                    if myna.function("changing").update(&source(n)).is_err() || !created {
+                        break;
+                    }
+                    acknowledged = n;
+                }
+                acknowledged
+            });
+            thread::sleep(Duration::from_millis(40 + round * 37));
+            // The lock on the platform is ours; the kill goes by its process id.
+            let killed = myna_tests::kill(myna.pid(), myna_tests::Signal::KILL);
+            (deploys.join().expect("the deployer does not panic"), killed)
+        });
+        acknowledged.1?;
+        myna.kill()?;
+        myna.start_again()?;
+        let serves = myna.function("changing").call(json!({}))?.as_u64().unwrap_or(u64::MAX);
+        let at_least = u64::from(acknowledged.0);
+        ensure!((at_least..=at_least + 1).contains(&serves), "acknowledged was {at_least}, and {serves} serves");
+        for n in 1..=acknowledged.0 {
+            ensure!(myna.function(&format!("new-{n}")).call(json!({}))? == n, "new-{n} was acknowledged");
+        }
+        newest = u32::try_from(serves)?;
+    }
+    Ok(())
+}
+
+/// Files below a folder that look like something half done.
+fn half_done(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if [".new", ".tmp", ".part", "staging-"].iter().any(|mark| name.contains(mark)) {
+            found.push(entry.path().display().to_string());
+        }
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            half_done(&entry.path(), found);
+        }
+    }
+}
+
+// F1a, A4.3: five kills, each with forty instances at work; the full lengths run in soak.
+fn a_row_of_kills_leaves_nothing_behind() -> Result<()> {
+    let mut myna = Platform::start()?;
+    let name = format!("row-{}", std::process::id());
+    let source = "import os, time\ndef handler(event, context):\n    print('begun', flush=True)\n    time.sleep(event)\n    return os.environ['MARK']\n";
+    let marked = json!({"Variables": {"MARK": format!("{name}-marker")}});
+    myna.draft(&name, source).set("Timeout", 120).set("Environment", marked).create()?;
+    let mut seen = 0;
+    for round in 0..5 {
+        let over = AtomicBool::new(false);
+        thread::scope(|s| -> Result<()> {
+            let calls: Vec<_> = (0..40)
+                .map(|_| {
+                    s.spawn(|| {
+                        let answer = myna.function(&name).invoke_bytes("", b"100", &[]);
+                        ensure!(over.load(Ordering::SeqCst) || answer.is_ok(), "a call failed before the kill: {answer:?}");
+                        Ok(())
+                    })
+                })
+                .collect();
+            let begun = myna.until_logged(&name, "begun", seen + 20);
+            over.store(true, Ordering::SeqCst);
+            myna_tests::kill(myna.pid(), myna_tests::Signal::KILL)?;
+            for call in calls {
+                call.join().expect("a caller does not panic")?;
+            }
+            begun
+        })?;
+        myna.kill()?;
+        myna.start_again()?;
+        let left = myna_tests::processes::with_environment(&format!("{name}-marker"));
+        ensure!(left.is_empty(), "round {round}: instances of the killed platform are alive: {left:?}");
+        seen = myna.logged(&name, "begun")?;
+    }
+    ensure!(myna.function(&name).call(json!(0))? == format!("{name}-marker").as_str());
+    myna.function(&name).api("DELETE", "", &Value::Null)?;
+    let mut found = Vec::new();
+    half_done(&myna.dir(), &mut found);
+    ensure!(found.is_empty(), "half done and left: {found:?}");
+    let status = myna.stop()?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
