@@ -16,8 +16,10 @@ mod server;
 mod session;
 mod state;
 
-#[cfg(test)]
-mod double;
+#[cfg(any(test, feature = "double"))]
+#[allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+#[doc(hidden)]
+pub mod double;
 #[cfg(test)]
 mod tests;
 
