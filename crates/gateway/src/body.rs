@@ -11,10 +11,12 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Bodies up to this size aren't counted against the common budget.
 const SMALL: usize = 64 * 1024;
@@ -33,8 +35,7 @@ impl Held<'_> {
         let more = to - self.bytes;
         if self.budget.fetch_add(more, Ordering::Relaxed) + more > max {
             self.budget.fetch_sub(more, Ordering::Relaxed);
-            return Err(Fault::new(Cause::Exhausted, "too many large request bodies at once")
-                .retry_after(std::time::Duration::from_secs(1)));
+            return Err(Fault::new(Cause::Exhausted, "too many large request bodies at once").retry_after(Duration::from_secs(1)));
         }
         self.bytes = to;
         Ok(())
@@ -50,12 +51,18 @@ impl Drop for Held<'_> {
 }
 
 /// Read a body to its end. Trailers are dropped.
-pub async fn read<'a>(mut body: Incoming, limit: usize, counters: &'a Counters, budget_max: usize) -> Result<(Bytes, Held<'a>), Fault> {
+pub async fn read<'a>(
+    mut body: Incoming,
+    limit: usize,
+    counters: &'a Counters,
+    budget_max: usize,
+) -> Result<(Bytes, Held<'a>), Fault> {
     let mut held = Held { budget: &counters.bodies_held, bytes: 0 };
     if body.is_end_stream() {
         return Ok((Bytes::new(), held));
     }
-    let too_large = || Fault::new(Cause::TooLarge, format!("the request's body is larger than {limit} bytes")).detail(limit.to_string());
+    let too_large =
+        || Fault::new(Cause::TooLarge, format!("the request's body is larger than {limit} bytes")).detail(limit.to_string());
     let declared = body.size_hint().exact().map(|n| usize::try_from(n).unwrap_or(usize::MAX));
     if declared.is_some_and(|n| n > limit) {
         return Err(too_large());
@@ -94,12 +101,39 @@ fn broken(error: hyper::Error) -> Fault {
     Fault::invalid("the request's body broke off").detail("400")
 }
 
-/// Counts a request as under way until its answer is finished or dropped.
-pub struct Flight(pub Arc<AtomicU32>);
+/// The requests of one connection that were let through and whose answers aren't finished.
+#[derive(Debug)]
+pub struct Flights {
+    count: AtomicU32,
+    /// When the last one ended, in milliseconds since `since`.
+    ended: AtomicU64,
+    since: Instant,
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        Self { count: AtomicU32::new(0), ended: AtomicU64::new(0), since: Instant::now() }
+    }
+}
+
+impl Flights {
+    pub fn begin(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+    /// Since when none is under way.
+    pub fn none_since(&self) -> Option<Instant> {
+        (self.count.load(Ordering::Acquire) == 0).then(|| self.since + Duration::from_millis(self.ended.load(Ordering::Relaxed)))
+    }
+}
+
+/// One of them; it ends when its answer is finished or dropped.
+pub struct Flight(pub Arc<Flights>);
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let now = u64::try_from(self.0.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.ended.store(now, Ordering::Relaxed);
+        self.0.count.fetch_sub(1, Ordering::Release);
     }
 }
 

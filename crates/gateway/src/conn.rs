@@ -1,6 +1,7 @@
 //! One connection, from accept to its last byte.
 
 use crate::{
+    body::Flights,
     door::Peer,
     guard::Guard,
     service::{Shared, answer},
@@ -8,12 +9,7 @@ use crate::{
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use model::limits::HEADERS_MAX;
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    sync::{Arc, atomic::AtomicU32},
-    time::Duration,
-};
+use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// How long, and how much, is still read after an answer that came before the request's end, so that the client gets to read
@@ -26,10 +22,10 @@ pub async fn run<S>(io: S, peer: Peer, shared: Arc<Shared>) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let flight = Arc::new(AtomicU32::new(0));
-    let guard = Guard::new(io, shared.limits.clone(), shared.stage.clone(), flight.clone());
+    let flights = Arc::new(Flights::default());
+    let guard = Guard::new(io, shared.limits.clone(), shared.stage.clone(), flights.clone());
     let stage = shared.stage.clone();
-    let service = service_fn(move |request| answer(shared.clone(), peer.clone(), flight.clone(), request));
+    let service = service_fn(move |request| answer(shared.clone(), peer.clone(), flights.clone(), request));
     let mut conn = http1::Builder::new().max_headers(HEADERS_MAX).serve_connection(TokioIo::new(guard), service);
 
     let mut ended = tokio::select! {

@@ -25,3 +25,6 @@ pub use bind::Error;
 pub use door::{Bind, Counters, Door, Handler, Limits, Paths, Peer, Report};
 pub use serve::{Bound, open, serve};
 pub use stage::Stop;
+
+#[cfg(test)]
+mod tests;

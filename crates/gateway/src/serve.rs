@@ -49,7 +49,8 @@ impl Bound {
 
     /// Serve until told to stop; returns when the last connection has ended.
     pub async fn serve(self, limits: Limits, stop: Stop) -> Report {
-        let (limits, counters, stage, tracker) = (Arc::new(limits), self.counters, Arc::new(Stage::default()), TaskTracker::new());
+        let (limits, counters, stage, tracker) =
+            (Arc::new(limits), self.counters, Arc::new(Stage::default()), TaskTracker::new());
         let cut = Arc::new(AtomicUsize::new(0));
         for (door, listener) in self.doors {
             let shared = Arc::new(Shared {
@@ -142,7 +143,10 @@ impl Shared {
 }
 
 fn out_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error().map(rustix::io::Errno::from_raw_os_error), Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+    matches!(
+        error.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)
+    )
 }
 
 /// A descriptor kept for the day on which there is no other: with it a newcomer is told so, instead of the loop spinning on a

@@ -2,7 +2,7 @@
 
 use crate::{
     Limits,
-    body::{Flight, Outgoing, read},
+    body::{Flight, Flights, Outgoing, read},
     door::{Counters, Handler, Paths, Peer},
     guard::{Flaw, REFUSE},
     path, reply,
@@ -20,10 +20,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
@@ -40,8 +37,8 @@ pub struct Shared {
 pub type Answer = Result<http::Response<Outgoing>, Infallible>;
 
 /// Answer one request.
-pub fn answer(shared: Arc<Shared>, peer: Peer, flight: Arc<AtomicU32>, request: http::Request<Incoming>) -> Fut<'static, Answer> {
-    let flight = Flight(flight);
+pub fn answer(shared: Arc<Shared>, peer: Peer, flights: Arc<Flights>, request: http::Request<Incoming>) -> Fut<'static, Answer> {
+    let flight = Flight(flights);
     Box::pin(async move {
         Counters::bump(&shared.counters.requests);
         let (parts, body) = request.into_parts();
@@ -95,7 +92,8 @@ impl Shared {
         if let Peer::Tcp(address) = peer {
             parts.extensions.insert(*address);
         }
-        if parts.uri.authority().is_some() || (self.handler.paths() == Paths::Canonical && !path::is_canonical(parts.uri.path())) {
+        if parts.uri.authority().is_some() || (self.handler.paths() == Paths::Canonical && !path::is_canonical(parts.uri.path()))
+        {
             parts.uri = path::rewrite(&parts.uri, self.handler.paths())?;
         }
         Ok(())
@@ -152,7 +150,8 @@ impl Shared {
         self.counters.panics.fetch_add(1, Ordering::Relaxed);
         tracing::error!(door = self.name, path = ?brief.parts.uri.path(), "a request's handler panicked");
         let fault = Fault::internal("the request met a defect of the platform");
-        std::panic::catch_unwind(AssertUnwindSafe(|| self.with_status(&brief.parts, &fault, 500))).unwrap_or_else(|_| reply::bare(500))
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.with_status(&brief.parts, &fault, 500)))
+            .unwrap_or_else(|_| reply::bare(500))
     }
 }
 

@@ -69,7 +69,9 @@ impl AwsDoor {
 
     async fn answer(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
-        let Body::Bytes(body) = body else { return self.refuse(&parts, &Fault::internal("a streamed body reached the AWS door")) };
+        let Body::Bytes(body) = body else {
+            return self.refuse(&parts, &Fault::internal("a streamed body reached the AWS door"));
+        };
         match place::of(&parts, &self.url_suffix) {
             Place::Health { ready } => self.health(ready),
             Place::Download(capability) => self.download(capability).await,
@@ -172,7 +174,8 @@ impl AwsDoor {
         if !url.by_path {
             return Ok(());
         }
-        let host = HeaderValue::try_from(self.named_host(&url.id)).map_err(|_| Fault::invalid("the function URL's id is malformed"))?;
+        let host =
+            HeaderValue::try_from(self.named_host(&url.id)).map_err(|_| Fault::invalid("the function URL's id is malformed"))?;
         parts.headers.insert(header::HOST, host);
         parts.uri = url.rest.parse().map_err(|_| Fault::invalid("the path behind the function URL's id is malformed"))?;
         Ok(())

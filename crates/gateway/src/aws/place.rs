@@ -103,7 +103,8 @@ pub fn unsigned_service(parts: &Parts, body: &[u8]) -> String {
         let prefix = target.split(['_', '.']).next().unwrap_or(target);
         return prefix.to_ascii_lowercase();
     }
-    let form = parts.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let form =
+        parts.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
     let form = if form { std::str::from_utf8(body).unwrap_or("") } else { "" };
     let version = |text: &str| text.split('&').find_map(|p| p.strip_prefix("Version=")).map(str::to_owned);
     match version(parts.uri.query().unwrap_or("")).or_else(|| version(form)).as_deref() {

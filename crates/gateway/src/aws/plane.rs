@@ -53,7 +53,9 @@ impl AwsDoor {
 fn data_plane(parts: &Parts, service: &str) -> Result<(), Fault> {
     let path = parts.uri.path();
     let call = parts.method == Method::POST
-        && (path.ends_with("/invocations") || path.ends_with("/response-streaming-invocations") || path.ends_with("/invoke-async"));
+        && (path.ends_with("/invocations")
+            || path.ends_with("/response-streaming-invocations")
+            || path.ends_with("/invoke-async"));
     let control = match service {
         "lambda" => !call,
         "iam" | "logs" => true,
@@ -67,7 +69,8 @@ fn data_plane(parts: &Parts, service: &str) -> Result<(), Fault> {
 }
 
 async fn whole(body: Body, limit: usize) -> Result<Bytes, Fault> {
-    let too_large = || Fault::new(Cause::TooLarge, format!("the request's body is larger than {limit} bytes")).detail(limit.to_string());
+    let too_large =
+        || Fault::new(Cause::TooLarge, format!("the request's body is larger than {limit} bytes")).detail(limit.to_string());
     match body {
         Body::Bytes(bytes) if bytes.len() > limit => Err(too_large()),
         Body::Bytes(bytes) => Ok(bytes),

@@ -8,15 +8,28 @@ const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
-    Size { digits: u8, size: u64 },
-    Extension { size: u64 },
-    SizeFeed { size: u64 },
-    Data { left: u64 },
+    Size {
+        digits: u8,
+        size: u64,
+    },
+    Extension {
+        size: u64,
+    },
+    SizeFeed {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
     DataReturn,
     DataFeed,
     /// Within the trailers; `line` counts the bytes of the present line.
-    Trailer { line: usize },
-    TrailerFeed { line: usize },
+    Trailer {
+        line: usize,
+    },
+    TrailerFeed {
+        line: usize,
+    },
 }
 
 #[derive(Debug)]

@@ -201,7 +201,11 @@ impl<'a> Found<'a> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                if value.trim_ascii().eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Flaw::Expect) }
+                if value.trim_ascii().eq_ignore_ascii_case(b"100-continue") {
+                    Ok(())
+                } else {
+                    Err(Flaw::Expect)
+                }
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.length(value),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.encoding(value),

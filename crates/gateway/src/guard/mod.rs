@@ -12,17 +12,14 @@ mod head;
 
 pub use head::Flaw;
 
-use crate::{Limits, stage::Stage};
+use crate::{Limits, body::Flights, stage::Stage};
 use alarm::Alarm;
 use chunks::Chunks;
 use head::{Framing, Scan};
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -50,12 +47,13 @@ pub struct Guard<S> {
     io: S,
     limits: Arc<Limits>,
     stage: Arc<Stage>,
-    /// Requests let through whose answers are not finished.
-    flight: Arc<AtomicU32>,
+    flights: Arc<Flights>,
     phase: Phase,
     /// Bytes that were read and not handed on; the first `ready` of them may be.
     hold: Vec<u8>,
     ready: usize,
+    /// What is wrong with a body whose beginning went on already.
+    malformed: Option<&'static str>,
     heads: u64,
     accepted: Instant,
     /// Since when the present wait lasts: for a head's rest, for the next request, for more of a body.
@@ -69,15 +67,16 @@ pub struct Guard<S> {
 }
 
 impl<S> Guard<S> {
-    pub fn new(io: S, limits: Arc<Limits>, stage: Arc<Stage>, flight: Arc<AtomicU32>) -> Self {
+    pub fn new(io: S, limits: Arc<Limits>, stage: Arc<Stage>, flights: Arc<Flights>) -> Self {
         Self {
             io,
             limits,
             stage,
-            flight,
+            flights,
             phase: Phase::Head(Scan::default()),
             hold: Vec::new(),
             ready: 0,
+            malformed: None,
             heads: 0,
             accepted: Instant::now(),
             waiting: None,
@@ -99,22 +98,24 @@ impl<S> Guard<S> {
     }
 
     /// How many of `bytes` may go on. What remains is the beginning of a head, or one with this flaw.
-    fn sort(&mut self, bytes: &[u8]) -> io::Result<(usize, Option<Flaw>)> {
+    fn sort(&mut self, bytes: &[u8]) -> (usize, Option<Flaw>) {
         let mut done = 0;
         while done < bytes.len() {
             let rest = &bytes[done..];
             match &mut self.phase {
-                Phase::Head(scan) => match scan.end(rest).and_then(|end| end.map(|end| Ok((end, head::check(&rest[..end])?))).transpose()) {
-                    Ok(Some((end, framing))) => {
-                        done += end;
-                        self.let_through(framing);
+                Phase::Head(scan) => {
+                    match scan.end(rest).and_then(|end| end.map(|end| Ok((end, head::check(&rest[..end])?))).transpose()) {
+                        Ok(Some((end, framing))) => {
+                            done += end;
+                            self.let_through(framing);
+                        }
+                        Ok(None) => break,
+                        Err(flaw) => {
+                            self.refuse(flaw);
+                            return (done, Some(flaw));
+                        }
                     }
-                    Ok(None) => break,
-                    Err(flaw) => {
-                        self.refuse(flaw);
-                        return Ok((done, Some(flaw)));
-                    }
-                },
+                }
                 Phase::Body { left } => {
                     let here = (*left).min(rest.len() as u64);
                     *left -= here;
@@ -131,18 +132,18 @@ impl<S> Guard<S> {
                     }
                     Err(chunks::Malformed(why)) => {
                         self.phase = Phase::Refused;
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                        self.malformed = Some(why);
                     }
                 },
                 Phase::Refused => break,
             }
         }
-        Ok((done, None))
+        (done, None)
     }
 
     fn let_through(&mut self, framing: Framing) {
         self.heads += 1;
-        self.flight.fetch_add(1, Ordering::Relaxed);
+        self.flights.begin();
         self.waited = Duration::ZERO;
         self.came = 0;
         self.waiting = None;
@@ -155,14 +156,18 @@ impl<S> Guard<S> {
 
     fn refuse(&mut self, flaw: Flaw) {
         self.phase = Phase::Refused;
-        self.flight.fetch_add(1, Ordering::Relaxed);
+        self.flights.begin();
         tracing::debug!(flaw = ?flaw, "a request's head is refused");
     }
 
-    /// Put the stand-in for a refused head behind whatever may still go on.
-    fn stand_in(&mut self, flaw: Flaw) {
-        self.hold.truncate(self.ready);
-        self.hold.extend_from_slice(format!("{REFUSE} /{} HTTP/1.1\r\nhost: -\r\nconnection: close\r\n\r\n", flaw.index()).as_bytes());
+    /// Forget what is refused, and put the stand-in for a head behind whatever may still go on.
+    fn cut_off(&mut self, flaw: Option<Flaw>) {
+        if matches!(self.phase, Phase::Refused) {
+            self.hold.truncate(self.ready);
+        }
+        let Some(flaw) = flaw else { return };
+        self.hold
+            .extend_from_slice(format!("{REFUSE} /{} HTTP/1.1\r\nhost: -\r\nconnection: close\r\n\r\n", flaw.index()).as_bytes());
         self.ready = self.hold.len();
     }
 
@@ -184,6 +189,21 @@ impl<S> Guard<S> {
         Ok(())
     }
 
+    /// Between requests. While one is under way there is no deadline; yet the alarm stays set, since hyper doesn't ask again
+    /// when the answer has ended, if it knows that there is nothing to read.
+    fn idle(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Patience> {
+        let Some(since) = self.flights.none_since() else {
+            let _ = self.reading.poll(cx, now, now + self.limits.keep_alive_idle);
+            return Poll::Pending;
+        };
+        if self.stage.draining() {
+            return Poll::Ready(Patience::Close);
+        }
+        let end = if self.heads == 0 { self.accepted + self.limits.header_timeout } else { since + self.limits.keep_alive_idle };
+        ready!(self.reading.poll(cx, now, end));
+        Poll::Ready(Patience::Close)
+    }
+
     /// Nothing to read: when does patience end, and what then?
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Patience> {
         let now = Instant::now();
@@ -191,13 +211,7 @@ impl<S> Guard<S> {
         let (limit, then) = match self.phase {
             Phase::Refused => return Poll::Pending,
             Phase::Head(_) if begun => (self.limits.header_timeout, Patience::Slow),
-            Phase::Head(_) if self.flight.load(Ordering::Relaxed) > 0 => {
-                self.waiting = None;
-                return Poll::Pending;
-            }
-            Phase::Head(_) if self.stage.draining() => return Poll::Ready(Patience::Close),
-            Phase::Head(_) if self.heads == 0 => (self.limits.header_timeout, Patience::Close),
-            Phase::Head(_) => (self.limits.keep_alive_idle, Patience::Close),
+            Phase::Head(_) => return self.idle(cx, now),
             Phase::Body { .. } | Phase::Chunked(_) => (self.limits.body_idle, Patience::Fail),
         };
         let since = if self.heads == 0 { self.accepted } else { *self.waiting.get_or_insert(now) };
@@ -227,16 +241,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
                 this.ready -= n;
                 return Poll::Ready(Ok(()));
             }
+            if let Some(why) = this.malformed {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+            }
             let before = buf.filled().len();
             match Pin::new(&mut this.io).poll_read(cx, buf) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
                 Poll::Pending => match ready!(this.wait(cx)) {
                     Patience::Close => return Poll::Ready(Ok(())),
-                    Patience::Fail => return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the body stopped coming"))),
+                    Patience::Fail => {
+                        return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the body stopped coming")));
+                    }
                     Patience::Slow => {
                         this.refuse(Flaw::Slow);
-                        this.stand_in(Flaw::Slow);
+                        this.cut_off(Some(Flaw::Slow));
                         continue;
                     }
                 },
@@ -246,7 +265,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
                 return Poll::Ready(Ok(()));
             }
             this.came(n)?;
-            if this.take_in(buf, before)? > 0 {
+            if this.take_in(buf, before) > 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -255,29 +274,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
 
 impl<S> Guard<S> {
     /// Judge what was read into `buf` past `before`; leaves in it what may go on, and says how much that is.
-    fn take_in(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<usize> {
+    fn take_in(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> usize {
         if matches!(self.phase, Phase::Refused) {
-            buf.set_filled(before); // nothing after a refused head is heard
-            return Ok(0);
+            buf.set_filled(before); // nothing after what was refused is heard
+            return 0;
         }
         if !self.hold.is_empty() {
             let mut hold = std::mem::take(&mut self.hold);
             hold.extend_from_slice(&buf.filled()[before..]);
             buf.set_filled(before);
-            let (ready, flaw) = self.sort(&hold)?;
+            let (ready, flaw) = self.sort(&hold);
             (self.hold, self.ready) = (hold, ready);
-            if let Some(flaw) = flaw {
-                self.stand_in(flaw);
-            }
-            return Ok(0);
+            self.cut_off(flaw);
+            return 0;
         }
-        let (ready, flaw) = self.sort(&buf.filled()[before..])?;
-        match flaw {
-            Some(flaw) => self.stand_in(flaw),
-            None => self.hold.extend_from_slice(&buf.filled()[before + ready..]),
-        }
+        let (ready, flaw) = self.sort(&buf.filled()[before..]);
+        self.hold.extend_from_slice(&buf.filled()[before + ready..]);
         buf.set_filled(before + ready);
-        Ok(ready)
+        self.cut_off(flaw);
+        ready
     }
 }
 

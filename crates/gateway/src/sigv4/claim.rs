@@ -53,11 +53,16 @@ impl Claim {
         let text = single(headers, "authorization")?.ok_or(Denial::Missing)?;
         let Some(rest) = text.strip_prefix(ALGORITHM) else {
             // Another scheme is no claim of ours: a function's own Bearer token, say.
-            return if text.starts_with("AWS4-") { Err(Denial::incomplete("only AWS4-HMAC-SHA256 is known here")) } else { Ok(None) };
+            return if text.starts_with("AWS4-") {
+                Err(Denial::incomplete("only AWS4-HMAC-SHA256 is known here"))
+            } else {
+                Ok(None)
+            };
         };
         let (mut credential, mut signed, mut signature) = (None, None, None);
         for field in rest.split(',').map(str::trim) {
-            let (name, value) = field.split_once('=').ok_or_else(|| Denial::incomplete("the Authorization header is malformed"))?;
+            let (name, value) =
+                field.split_once('=').ok_or_else(|| Denial::incomplete("the Authorization header is malformed"))?;
             let place = match name {
                 "Credential" => &mut credential,
                 "SignedHeaders" => &mut signed,
@@ -92,7 +97,8 @@ impl Claim {
         let (credential, date) = (need(credential, "X-Amz-Credential")?, need(date, "X-Amz-Date")?);
         let (signed, signature) = (need(signed, "X-Amz-SignedHeaders")?, need(signature, "X-Amz-Signature")?);
         let expires = need(expires, "X-Amz-Expires")?;
-        let seconds = Some(&expires).filter(|e| !e.is_empty() && e.bytes().all(|b| b.is_ascii_digit())).and_then(|e| e.parse().ok());
+        let seconds =
+            Some(&expires).filter(|e| !e.is_empty() && e.bytes().all(|b| b.is_ascii_digit())).and_then(|e| e.parse().ok());
         let expires = seconds.map(Duration::from_secs).filter(|d| *d > Duration::ZERO && *d <= EXPIRES_MAX);
         let expires = expires.ok_or_else(|| Denial::incomplete("X-Amz-Expires must be between 1 and 604800 seconds"))?;
         let mut claim = Raw { credential: &credential, signed: &signed, signature: &signature, stamp: &date }.check()?;
@@ -116,13 +122,18 @@ impl Raw<'_> {
         let [key, date, region, service, "aws4_request"] = parts[..] else {
             return Err(Denial::incomplete("Credential must be KEY/DATE/REGION/SERVICE/aws4_request"));
         };
-        let word = |t: &str| !t.is_empty() && t.len() <= 128 && t.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        let word = |t: &str| {
+            !t.is_empty() && t.len() <= 128 && t.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        };
         if ![key, date, region, service].iter().all(|t| word(t)) {
             return Err(Denial::incomplete("Credential holds an empty or malformed part"));
         }
-        let at_ms = stamp::parse(self.stamp).ok_or_else(|| Denial::incomplete("X-Amz-Date must be of the form YYYYMMDDTHHMMSSZ"))?;
+        let at_ms =
+            stamp::parse(self.stamp).ok_or_else(|| Denial::incomplete("X-Amz-Date must be of the form YYYYMMDDTHHMMSSZ"))?;
         if self.stamp.get(..8) != Some(date) {
-            return Err(Denial::Scope(format!("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{date}'")));
+            return Err(Denial::Scope(format!(
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{date}'"
+            )));
         }
         ordered(self.signed)?;
         Ok(Claim {
@@ -142,7 +153,8 @@ impl Raw<'_> {
 
 /// Lower case, ascending, none twice.
 fn ordered(signed: &str) -> Result<(), Denial> {
-    let token = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase() && b != b':' && b != b',');
+    let token =
+        |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase() && b != b':' && b != b',');
     let mut last = "";
     for name in signed.split(';') {
         if !token(name) || name <= last {
@@ -178,7 +190,9 @@ fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a s
     if all.next().is_some() {
         return Err(Denial::incomplete_owned(format!("the header {name} is repeated")));
     }
-    first.map(|v| v.to_str().map(str::trim).map_err(|_| Denial::incomplete_owned(format!("the header {name} is not text")))).transpose()
+    first
+        .map(|v| v.to_str().map(str::trim).map_err(|_| Denial::incomplete_owned(format!("the header {name} is not text"))))
+        .transpose()
 }
 
 /// The query parameters that a presigned URL carries, each at most once.
@@ -206,7 +220,8 @@ impl Params {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let plain = decode(name, true);
             let Some(place) = NAMES.iter().position(|n| n.as_bytes().eq_ignore_ascii_case(&plain)) else { continue };
-            let text = String::from_utf8(decode(value, false)).map_err(|_| Denial::incomplete("a signature parameter is not text"))?;
+            let text =
+                String::from_utf8(decode(value, false)).map_err(|_| Denial::incomplete("a signature parameter is not text"))?;
             if name != NAMES[place] || found[place].replace(text).is_some() {
                 return Err(Denial::incomplete_owned(format!("{} is repeated or misspelt", NAMES[place])));
             }

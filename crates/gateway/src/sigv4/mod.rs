@@ -69,13 +69,17 @@ impl Verifier {
         let skew = u64::try_from(SKEW.as_millis()).expect("five minutes");
         if claim.at_ms > now_ms + skew {
             let (stamp, limit, now) = (&claim.stamp, stamp::format(now_ms + skew), stamp::format(now_ms));
-            return Err(Denial::Expired(format!("Signature not yet current: {stamp} is still later than {limit} ({now} + 5 min.)")));
+            return Err(Denial::Expired(format!(
+                "Signature not yet current: {stamp} is still later than {limit} ({now} + 5 min.)"
+            )));
         }
         let valid = claim.expires.map_or(skew, |d| u64::try_from(d.as_millis()).expect("at most a week"));
         if claim.at_ms + valid < now_ms {
             let (stamp, now) = (&claim.stamp, stamp::format(now_ms));
             return Err(Denial::Expired(match claim.expires {
-                None => format!("Signature expired: {stamp} is now earlier than {} ({now} - 5 min.)", stamp::format(now_ms - skew)),
+                None => {
+                    format!("Signature expired: {stamp} is now earlier than {} ({now} - 5 min.)", stamp::format(now_ms - skew))
+                }
                 Some(d) => format!("Signature expired: {stamp} with X-Amz-Expires {} is now earlier than {now}", d.as_secs()),
             }));
         }

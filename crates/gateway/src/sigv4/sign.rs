@@ -25,7 +25,8 @@ pub fn sign(parts: &mut Parts, body: &[u8], credential: &Credential, region: &st
     let hash = payload(parts, body).unwrap_or_else(|_| super::sha256(body));
     let signature = signature(parts, &claim, &hash, credential);
     let Claim { access_key, signed, .. } = &claim;
-    let line = format!("{ALGORITHM} Credential={access_key}/{}, SignedHeaders={signed}, Signature={signature}", claim.scope().text());
+    let line =
+        format!("{ALGORITHM} Credential={access_key}/{}, SignedHeaders={signed}, Signature={signature}", claim.scope().text());
     parts.headers.insert(header::AUTHORIZATION, text(&line));
 }
 
@@ -43,7 +44,8 @@ pub fn presign(parts: &mut Parts, credential: &Credential, region: &str, service
     target.push_str(&format!("X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={}%2F{scope}&X-Amz-Date={stamp}", claim.access_key));
     target.push_str(&format!("&X-Amz-Expires={}&X-Amz-SignedHeaders=host", expires.as_secs()));
     if let Some(token) = &credential.session_token {
-        let encoded: String = token.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).into() } else { format!("%{b:02X}") }).collect();
+        let encoded: String =
+            token.bytes().map(|b| if b.is_ascii_alphanumeric() { char::from(b).into() } else { format!("%{b:02X}") }).collect();
         target.push_str(&format!("&X-Amz-Security-Token={encoded}"));
     }
     parts.uri = target.parse().expect("made of a URI's parts and of encoded text");
@@ -51,7 +53,15 @@ pub fn presign(parts: &mut Parts, credential: &Credential, region: &str, service
     parts.uri = format!("{target}&X-Amz-Signature={signature}").parse().expect("as before, and hexadecimal digits");
 }
 
-fn claim(parts: &Parts, by: &Credential, region: &str, service: &str, stamp: &str, at_ms: u64, expires: Option<Duration>) -> Claim {
+fn claim(
+    parts: &Parts,
+    by: &Credential,
+    region: &str,
+    service: &str,
+    stamp: &str,
+    at_ms: u64,
+    expires: Option<Duration>,
+) -> Claim {
     Claim {
         access_key: by.access_key_id.to_string(),
         date: stamp[..8].into(),
@@ -68,7 +78,9 @@ fn claim(parts: &Parts, by: &Credential, region: &str, service: &str, stamp: &st
 
 /// All but what proxies change.
 fn signed_headers(parts: &Parts) -> String {
-    let leave = |n: &HeaderName| *n == header::AUTHORIZATION || *n == header::USER_AGENT || *n == header::EXPECT || *n == header::CONNECTION;
+    let leave = |n: &HeaderName| {
+        *n == header::AUTHORIZATION || *n == header::USER_AGENT || *n == header::EXPECT || *n == header::CONNECTION
+    };
     let mut names: Vec<&str> = parts.headers.keys().filter(|n| !leave(n)).map(HeaderName::as_str).collect();
     names.sort_unstable();
     names.join(";")
