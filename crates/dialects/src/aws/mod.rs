@@ -19,6 +19,7 @@ mod rows;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod url;
 mod xml;
 
 pub use rows::role_documents;
@@ -56,6 +57,9 @@ impl Aws {
             let fault = Fault::new(model::Cause::Draining, "the platform is still starting");
             return WireError::from(fault).render(protocol_of(&service, &parts), &InvocationId::random().to_string());
         };
+        if &*service == "lambda-url" {
+            return url::handle(shared, parts, body, principal).await;
+        }
         let protocol = protocol_of(&service, &parts);
         let id = InvocationId::random();
         let asked = match Asked::new(shared, parts, body, principal, id) {
@@ -121,18 +125,19 @@ impl Dialect for Aws {
     }
 
     fn refuse(&self, request: &http::request::Parts, fault: &Fault) -> Response {
-        let protocol = shown_protocol(request);
-        let id = InvocationId::random().to_string();
+        if url::is_url_request(request) {
+            return url::refused(fault);
+        }
         let mut error = WireError::from(fault.clone());
         // What the front end refuses is worded by whoever checks signatures; its own name of the error travels in `detail`.
         if let Some(code) = fault.detail.as_deref().and_then(front_end_code) {
             error.code = code;
         }
-        if protocol == Protocol::Url && error.status == 403 {
-            error.message = "Forbidden".into();
-            error.code = "AccessDeniedException";
+        if fault.cause == model::Cause::TooLarge && request.uri.path().ends_with("invocations") {
+            error.message =
+                format!("Request must be smaller than {} bytes for the InvokeFunction operation", limits::REQUEST_BYTES_MAX);
         }
-        error.render(protocol, &id)
+        error.render(shown_protocol(request), &InvocationId::random().to_string())
     }
 }
 

@@ -16,7 +16,7 @@ mod tags;
 mod update;
 mod url_config;
 
-pub use invoke::{collect, run};
+pub use invoke::{collect, wait_pending};
 #[cfg(test)]
 pub use route::TABLE;
 
