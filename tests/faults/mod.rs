@@ -5,7 +5,8 @@ mod deploys;
 mod herd;
 mod killed;
 mod misbehaving;
+mod rollout;
 
 use myna_tests::Test;
 
-pub const ALL: &[&[Test]] = &[herd::ALL, killed::ALL, deploys::ALL, misbehaving::ALL, connections::ALL];
+pub const ALL: &[&[Test]] = &[herd::ALL, killed::ALL, deploys::ALL, misbehaving::ALL, rollout::ALL, connections::ALL];

@@ -1,6 +1,7 @@
 //! Journeys: what a user does, from the first command to the answer.
 
 mod answers;
+mod command_line;
 mod directory;
 mod sdk;
 mod urls;
@@ -8,4 +9,4 @@ mod versions;
 
 use myna_tests::Test;
 
-pub const ALL: &[&[Test]] = &[sdk::ALL, answers::ALL, versions::ALL, urls::ALL, directory::ALL];
+pub const ALL: &[&[Test]] = &[sdk::ALL, answers::ALL, versions::ALL, urls::ALL, command_line::ALL, directory::ALL];
