@@ -1,0 +1,189 @@
+//! `/admin/v1` on the admin socket: what the command line asks beyond the AWS APIs. Who may connect was settled by the socket's
+//! mode and the peer's user id; every request acts for the operator, in the default tenant.
+
+mod explain;
+mod logs;
+mod reply;
+pub mod wire;
+
+use model::{
+    Cause, Fault, Fut, Principal, TenantId, Unit, Verified,
+    log::{LogRecord, Stream},
+    ports::{Platform, Request, Response},
+};
+use reply::{fault, json};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What the composition knows and no port tells.
+pub trait AdminHost: Send + Sync {
+    /// The process, its listeners, its numbers and what it keeps for how long.
+    fn status(&self) -> wire::Status;
+    /// False while it starts and while it drains.
+    fn ready(&self) -> bool;
+    /// How clients of each outside system reach this platform, keys included.
+    fn access(&self) -> wire::Access;
+    /// Every language runtime that a function may name, found here or not.
+    fn runtimes(&self) -> Fut<'_, Vec<wire::RuntimeRow>>;
+    /// Install what a runtime needs; each step is said as it begins. Dropping the future gives up.
+    fn install<'a>(&'a self, name: &'a str, say: mpsc::UnboundedSender<String>) -> Fut<'a, Result<wire::RuntimeRow, Fault>>;
+    /// What this machine can't do, or only worse, as found when the platform started.
+    fn findings(&self) -> Vec<wire::Finding>;
+    /// A link that logs in to the console, once.
+    fn console_link(&self) -> Result<String, Fault>;
+    /// What only the composition can say of a unit: the runtime that was resolved, its share of the CPU, its sandbox.
+    fn explain(&self, unit: &Unit) -> Vec<wire::Explained>;
+}
+
+/// Turns a stored record into the line that its owner's system would show, without the line end.
+pub type Format = fn(&Stream, &LogRecord) -> String;
+
+pub struct Admin {
+    platform: Arc<dyn Platform>,
+    host: Arc<dyn AdminHost>,
+    format: Format,
+}
+
+impl Admin {
+    pub fn new(platform: Arc<dyn Platform>, host: Arc<dyn AdminHost>, format: Format) -> Self {
+        Self { platform, host, format }
+    }
+
+    /// Whether a path on the admin socket is for this handler; all others are the AWS door's.
+    pub fn claims(path: &str) -> bool {
+        path == "/livez" || path == "/readyz" || path.starts_with("/admin/")
+    }
+
+    pub fn handle(self: &Arc<Self>, request: Verified<Request>) -> Fut<'static, Response> {
+        let this = Arc::clone(self);
+        // No request of this API has a body worth reading.
+        let (request, principal, _) = request.into_parts();
+        let (head, _) = request.into_parts();
+        Box::pin(async move { this.answer(&head, &principal).await.unwrap_or_else(|f| fault(&f)) })
+    }
+
+    async fn answer(self: &Arc<Self>, request: &http::request::Parts, principal: &Principal) -> Result<Response, Fault> {
+        let uri = &request.uri;
+        match uri.path() {
+            // Anybody may know that the process lives; it says nothing else.
+            "/livez" => return Ok(reply::text(200, "ok\n")),
+            "/readyz" => return Ok(if self.host.ready() { reply::text(200, "ok\n") } else { reply::text(503, "not ready\n") }),
+            _ => {}
+        }
+        if !matches!(principal, Principal::Root { .. }) {
+            return Err(Fault::new(Cause::Denied, "the admin API is the operator's"));
+        }
+        let query = Query::of(uri.query().unwrap_or(""));
+        let path: Vec<String> = uri.path().trim_start_matches('/').split('/').map(decoded).collect();
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let method = request.method.as_str();
+        match (method, path.as_slice()) {
+            ("GET", ["admin", "v1", "status"]) => Ok(json(&self.host.status())),
+            ("GET", ["admin", "v1", "access"]) => Ok(json(&self.host.access())),
+            ("GET", ["admin", "v1", "findings"]) => Ok(json(&self.host.findings())),
+            ("GET", ["admin", "v1", "runtimes"]) => Ok(json(&self.host.runtimes().await)),
+            ("POST", ["admin", "v1", "runtimes", name, "install"]) => Ok(self.install((*name).to_string())),
+            ("POST", ["admin", "v1", "console-link"]) => Ok(json(&wire::ConsoleLink { url: self.host.console_link()? })),
+            ("GET", ["admin", "v1", "functions", name, "observed"]) => self.known(name).map(|f| json(&self.platform.observed(&f.tenant, &f.name.0))),
+            ("GET", ["admin", "v1", "functions", name, "explain"]) => self.explained(name).map(|rows| json(&rows)),
+            ("GET", ["admin", "v1", "invocations"]) => {
+                let limit = query.number("limit")?.unwrap_or(20).min(1000);
+                Ok(json(&self.platform.records().recent(&self.tenant(), query.get("function"), usize::try_from(limit).unwrap_or(1000))))
+            }
+            ("GET", ["admin", "v1", "invocations", id]) => self.invocation(id).map(|record| json(&record)),
+            ("GET", ["admin", "v1", "usage"]) => {
+                let from = query.number("from_hour")?.unwrap_or(0);
+                Ok(json(&self.platform.records().usage(&self.tenant(), query.get("function"), from)))
+            }
+            ("GET", ["admin", "v1", "logs"]) => logs::answer(Arc::clone(&self.platform), self.format, &query),
+            _ => Err(Fault::not_found(format!("the admin API has no {method} {}", uri.path()))),
+        }
+    }
+
+    fn tenant(&self) -> TenantId {
+        self.platform.settings().default_tenant.clone()
+    }
+
+    fn known(&self, name: &str) -> Result<Arc<model::Function>, Fault> {
+        known(&*self.platform, name)
+    }
+
+    fn explained(&self, name: &str) -> Result<Vec<wire::Explained>, Fault> {
+        let function = self.known(name)?;
+        let unit = function.versions.get("$LATEST").or_else(|| function.versions.values().next_back());
+        let unit = unit.ok_or_else(|| Fault::not_found(format!("function {name} has no version yet")))?;
+        let mut rows = explain::rows(&function, unit, self.platform.settings());
+        rows.extend(self.host.explain(unit));
+        Ok(rows)
+    }
+
+    fn invocation(&self, id: &str) -> Result<model::event::Record, Fault> {
+        let id = invocation_id(id)?;
+        self.platform.records().find(&self.tenant(), &id).ok_or_else(|| Fault::not_found(format!("no finished invocation {id} is on record")))
+    }
+
+    /// Steps, one a line, then the result or the fault on the last one.
+    fn install(&self, name: String) -> Response {
+        let host = Arc::clone(&self.host);
+        reply::lines(move |lines| async move {
+            let (say, mut said) = mpsc::unbounded_channel();
+            let mut work = host.install(&name, say);
+            loop {
+                tokio::select! {
+                    Some(step) = said.recv() => if !lines.send(&wire::InstallLine::Step(step)).await { return },
+                    ended = &mut work => {
+                        while let Ok(step) = said.try_recv() {
+                            lines.send(&wire::InstallLine::Step(step)).await;
+                        }
+                        lines.send(&match ended {
+                            Ok(row) => wire::InstallLine::Done(row),
+                            Err(fault) => wire::InstallLine::Failed { message: fault.message, hint: fault.hint },
+                        }).await;
+                        return;
+                    }
+                }
+            }
+        })
+    }
+}
+
+fn known(platform: &dyn Platform, name: &str) -> Result<Arc<model::Function>, Fault> {
+    let tenant = &platform.settings().default_tenant;
+    platform.function(tenant, name).ok_or_else(|| Fault::not_found(format!("there is no function {name}")))
+}
+
+fn invocation_id(text: &str) -> Result<model::InvocationId, Fault> {
+    uuid::Uuid::try_parse(text).map(model::InvocationId).map_err(|_| Fault::invalid(format!("{text:?} is no invocation id; it is a UUID")))
+}
+
+/// Query parameters, the first of each name.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(text: &str) -> Self {
+        let pair = |p: &str| p.split_once('=').map_or_else(|| (decoded(p), String::new()), |(k, v)| (decoded(k), decoded(v)));
+        Self(text.split('&').filter(|p| !p.is_empty()).map(pair).collect())
+    }
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|p| p.0 == name).map(|p| p.1.as_str()).filter(|v| !v.is_empty())
+    }
+    fn number(&self, name: &str) -> Result<Option<u64>, Fault> {
+        let parsed = self.get(name).map(|v| v.parse().map_err(|_| Fault::invalid(format!("{name} is {v:?} and must be a number"))));
+        parsed.transpose()
+    }
+    fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|v| v != "0" && v != "false")
+    }
+}
+
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten().and_then(|h| u8::from_str_radix(h, 16).ok());
+        out.push(hex.unwrap_or(bytes[at]));
+        at += if hex.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

@@ -1,0 +1,174 @@
+//! The documents of `/admin/v1`. Both ends are this binary, of the same or a neighbouring version: fields are only ever added,
+//! and every one of them may be missing when read.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// `GET /admin/v1/status`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    pub dir: PathBuf,
+    pub started_ms: u64,
+    /// `starting`, `ready`, `draining`.
+    pub phase: String,
+    pub region: String,
+    pub account: String,
+    /// The role that `deploy` gives a function that names none.
+    pub default_role: String,
+    /// False with `--no-auth`: signatures are waived.
+    pub signatures: bool,
+    /// The sandbox tier of new functions.
+    pub tier: String,
+    pub listeners: Vec<Listener>,
+    pub load: Load,
+    pub retention: Vec<Retention>,
+    /// What the operator should know: a weaker sandbox, a task that keeps failing, a nearly full disk.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Listener {
+    /// `aws`, `admin`, `console`.
+    pub name: String,
+    /// A URL, or the path of a socket.
+    pub address: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Load {
+    pub functions: u64,
+    pub instances: u64,
+    pub running: u64,
+    pub waiting: u64,
+    pub idle: u64,
+    pub frozen: u64,
+    /// Pre-started runtimes without a function.
+    pub unbound: u64,
+    pub memory_reserved_bytes: u64,
+    pub memory_budget_bytes: u64,
+    /// The platform's own process.
+    pub rss_bytes: u64,
+    /// Log lines and records that were dropped because the journal was full, since the start.
+    pub journal_dropped: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retention {
+    /// `logs`, `records`, `packages`.
+    pub what: String,
+    /// `7 days or 1 GiB`.
+    pub keep: String,
+    pub held_bytes: u64,
+}
+
+/// `GET /admin/v1/access`: a member per outside system.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Access {
+    pub aws: Option<AwsAccess>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AwsAccess {
+    pub endpoint_url: String,
+    pub region: String,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+}
+
+/// `GET /admin/v1/runtimes`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuntimeRow {
+    /// `python3.12`.
+    pub name: String,
+    /// `CPython 3.12.1`; empty when there is none here.
+    pub found: String,
+    /// Where it was found and why there; or where it was looked for.
+    pub origin: String,
+    /// The interpreter on this machine, where there is one.
+    pub program: Option<PathBuf>,
+    /// `myna runtime install` can get it.
+    pub installable: bool,
+    /// What to do when it is missing.
+    pub mend: Option<String>,
+    pub libraries: Vec<(String, String)>,
+    pub notes: Vec<String>,
+}
+
+/// `POST /admin/v1/runtimes/NAME/install`, a line each.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstallLine {
+    Step(String),
+    Done(RuntimeRow),
+    Failed { message: String, hint: Option<String> },
+}
+
+/// Something that the machine can or can't do.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Finding {
+    /// `kernel`, `cgroups`, `sandbox process`, `runtime python3.12`.
+    pub what: String,
+    pub state: FindingState,
+    /// What was found.
+    pub detail: String,
+    /// The command or setting that would mend it.
+    pub mend: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FindingState {
+    #[default]
+    Ok,
+    /// Works, and is less than it should be.
+    Weaker,
+    /// Not there, and not needed for what Myna does now.
+    Absent,
+    /// Without it `up` can't work.
+    Missing,
+}
+
+/// One effective value of a function.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Explained {
+    pub name: String,
+    pub value: String,
+    /// Where the value comes from.
+    pub from: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConsoleLink {
+    pub url: String,
+}
+
+/// `GET /admin/v1/logs`, a line each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogLine {
+    pub at_ms: u64,
+    pub id: Option<String>,
+    pub stream: String,
+    pub text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// Instead of a line: so many were lost, because this reader was too slow.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lost: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}

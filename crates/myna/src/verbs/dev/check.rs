@@ -1,0 +1,105 @@
+//! A syntax error shown at the save, not at the next call: the language itself is asked to read the file, without running it.
+
+use crate::{admin::wire::RuntimeRow, platform::Api};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tokio::process::Command;
+
+/// Asks the interpreter that will run the function.
+pub struct Checker(Option<(Kind, PathBuf)>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Python,
+    Node,
+}
+
+const PYTHON: &str = "\
+import sys
+path, name = sys.argv[1:3]
+try:
+    compile(open(path, 'rb').read(), name, 'exec')
+except (SyntaxError, ValueError) as error:
+    at = getattr(error, 'lineno', None)
+    sys.exit(f'{name}:{at}: {getattr(error, \"msg\", error)}' if at else f'{name}: {error}')
+";
+
+impl Checker {
+    /// For the runtime of that name; where its program isn't known, nothing is checked.
+    pub async fn for_runtime(api: &Api, runtime: &str) -> Self {
+        let rows: Vec<RuntimeRow> = api.read("/admin/v1/runtimes").await.unwrap_or_default();
+        let program = rows.into_iter().find(|r| r.name == runtime).and_then(|r| r.program);
+        let kind = if runtime.starts_with("python") { Some(Kind::Python) } else { runtime.starts_with("nodejs").then_some(Kind::Node) };
+        Self(kind.zip(program))
+    }
+
+    /// What is wrong with these files, a line or more each.
+    pub async fn check(&self, files: &[PathBuf]) -> Vec<String> {
+        let Some((kind, program)) = &self.0 else { return Vec::new() };
+        let mut faults = Vec::new();
+        for file in files.iter().filter(|f| f.is_file() && kind.reads(f)) {
+            faults.extend(kind.fault(program, file).await);
+        }
+        faults
+    }
+}
+
+impl Kind {
+    fn reads(self, file: &Path) -> bool {
+        let ext = file.extension().and_then(|e| e.to_str()).unwrap_or("");
+        match self {
+            Kind::Python => ext == "py",
+            Kind::Node => matches!(ext, "js" | "mjs" | "cjs"),
+        }
+    }
+
+    async fn fault(self, program: &Path, file: &Path) -> Option<String> {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let mut command = Command::new(program);
+        let own = file.file_name().unwrap_or_default();
+        match self {
+            // Isolated: neither the environment nor the project's folder can change what is run.
+            Kind::Python => command.args(["-I", "-S", "-c", PYTHON]).arg(file).arg(own),
+            Kind::Node => command.arg("--check").arg(file),
+        };
+        command.env_clear().current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output()).await.ok()?.ok()?;
+        if output.status.success() {
+            return None;
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        match self {
+            Kind::Python => said.lines().next().map(str::to_string),
+            // Node quotes the line, points into it, and adds a stack of its own after an empty line.
+            Kind::Node => said.contains("SyntaxError").then(|| said.lines().take_while(|l| !l.trim_start().starts_with("at ")).collect::<Vec<_>>().join("\n").trim_end().to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn on_path(program: &str) -> Option<PathBuf> {
+        std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|p| p.is_file())
+    }
+
+    #[tokio::test]
+    async fn a_syntax_error_is_named_and_nothing_is_run() {
+        let temp = tempfile::tempdir().unwrap();
+        let (good, bad, mark) = (temp.path().join("good.py"), temp.path().join("bad.py"), temp.path().join("ran"));
+        fs::write(&good, format!("open({mark:?}, 'w')\n")).unwrap();
+        fs::write(&bad, "x = 1\ndef f(:\n  pass\n").unwrap();
+        // Debian's and macOS's names; a machine without Python has nothing to be asked.
+        let Some(python) = ["/usr/bin/python3", "/usr/local/bin/python3"].map(PathBuf::from).into_iter().find(|p| p.is_file()).or_else(|| on_path("python3")) else { return };
+        let checker = Checker(Some((Kind::Python, python)));
+        let faults = checker.check(&[good, bad, temp.path().join("gone.py")]).await;
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].starts_with("bad.py:2: "), "{faults:?}");
+        assert!(!mark.exists());
+    }
+}

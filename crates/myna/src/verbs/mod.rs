@@ -1,0 +1,119 @@
+//! One file per verb. A verb reads its arguments, asks the platform, and shows the answer; nothing else happens here.
+
+mod alias;
+mod completions;
+mod concurrency;
+mod delete;
+mod demo;
+mod deploy;
+mod describe;
+mod dev;
+pub mod doctor;
+mod env;
+mod explain;
+mod init;
+mod invoke;
+mod list;
+mod logs;
+mod open;
+mod runtime;
+mod status;
+pub mod up;
+mod versions;
+
+use crate::{
+    cli::{
+        Ctx,
+        problem::{Doing, Done, Problem},
+    },
+    platform::{Api, find},
+};
+
+#[derive(clap::Subcommand)]
+pub enum Verb {
+    /// Run a platform in the foreground, with all its state in one directory.
+    Up(up::Args),
+    /// Show what the running platform serves, holds and keeps.
+    Status(status::Args),
+    /// Write a new function to begin with.
+    Init(init::Args),
+    /// Create or update a function from a folder or a ZIP archive.
+    Deploy(deploy::Args),
+    /// Deploy a folder on every save and show the function's log.
+    Dev(dev::Args),
+    /// Call a function and show what it answers.
+    Invoke(invoke::Args),
+    /// List the functions.
+    List(list::Args),
+    /// Show one function: settings, versions, addresses, instances, libraries.
+    Describe(describe::Args),
+    /// Show what a function logged.
+    Logs(logs::Args),
+    /// List a function's versions, or publish one.
+    Versions(versions::Args),
+    /// Name versions, and divide calls between two of them.
+    Alias(alias::Args),
+    /// Limit, reserve or keep ready a function's instances.
+    Concurrency(concurrency::Args),
+    /// Delete a function, or one version of it.
+    Delete(delete::Args),
+    /// Show every effective value of a function and where it comes from.
+    Explain(explain::Args),
+    /// List the language runtimes, or install one.
+    Runtime(runtime::Args),
+    /// Examine this machine: what works, what is weaker or missing, and what would mend it.
+    Doctor(doctor::Args),
+    /// Open the console in the browser, logged in.
+    Open(open::Args),
+    /// Deploy small functions, call them, show what happened, and take them away.
+    Demo(demo::Args),
+    /// Print what other clients (aws CLI, SDKs) need to reach the platform.
+    Env(env::Args),
+    /// Print a completion script for a shell.
+    Completions(completions::Args),
+}
+
+pub fn run(ctx: &Ctx, verb: Verb) -> Done {
+    match verb {
+        // The platform brings its own threads, and must be alone in the process when it starts.
+        Verb::Up(args) => up::run(ctx, args),
+        Verb::Doctor(args) => doctor::run(ctx, args, doctor::machine),
+        Verb::Completions(args) => completions::run(ctx, &args),
+        Verb::Init(args) => init::run(ctx, &args),
+        asking => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing("the command can't start")?;
+            let ended = runtime.block_on(ask(ctx, asking));
+            // A reader of standard input may still be blocked; nobody waits for it.
+            runtime.shutdown_background();
+            ended
+        }
+    }
+}
+
+/// Verbs that talk to a running platform.
+async fn ask(ctx: &Ctx, verb: Verb) -> Done {
+    match verb {
+        Verb::Up(_) | Verb::Doctor(_) | Verb::Completions(_) | Verb::Init(_) => unreachable!("run() answers these"),
+        Verb::Status(args) => status::run(ctx, &args).await,
+        Verb::Deploy(args) => Box::pin(deploy::run(ctx, args)).await,
+        Verb::Dev(args) => Box::pin(dev::run(ctx, args)).await,
+        Verb::Invoke(args) => invoke::run(ctx, args).await,
+        Verb::List(args) => list::run(ctx, &args).await,
+        Verb::Describe(args) => describe::run(ctx, &args).await,
+        Verb::Logs(args) => logs::run(ctx, &args).await,
+        Verb::Versions(args) => versions::run(ctx, &args).await,
+        Verb::Alias(args) => alias::run(ctx, &args).await,
+        Verb::Concurrency(args) => concurrency::run(ctx, &args).await,
+        Verb::Delete(args) => delete::run(ctx, &args).await,
+        Verb::Explain(args) => explain::run(ctx, &args).await,
+        Verb::Runtime(args) => runtime::run(ctx, &args).await,
+        Verb::Open(args) => open::run(ctx, &args).await,
+        Verb::Demo(args) => Box::pin(demo::run(ctx, args)).await,
+        Verb::Env(args) => env::run(ctx, &args).await,
+    }
+}
+
+/// The platform that is meant, found and reachable.
+fn platform(ctx: &Ctx) -> Result<Api, Problem> {
+    find::find(ctx).map(|place| Api::new(place.dir))
+}
