@@ -26,7 +26,6 @@ const ANSWER_BYTES_MAX: usize = 8 * 1024;
 
 /// What an init did when asked.
 pub struct Done {
-    pub pid: u32,
     pub fds: Vec<OwnedFd>,
     pub exited: Option<oneshot::Receiver<Exit>>,
 }
@@ -94,6 +93,11 @@ impl Channel {
         }
     }
 
+    /// Asks without waiting, from any thread. Number 0 is nobody's.
+    pub fn tell(&self, ask: Ask) {
+        let _ = wire::send(self.socket.get_ref(), &ask.encode(0), &[]);
+    }
+
     /// Asks and waits for the answer.
     pub async fn ask(&self, ask: Ask, fds: Vec<OwnedFd>) -> Result<Done, Fault> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -148,7 +152,7 @@ impl Channel {
                     open.processes.insert(pid, Running { exited, oom_before });
                     when
                 });
-                let _ = waiting.send(Ok(Done { pid, fds, exited }));
+                let _ = waiting.send(Ok(Done { fds, exited }));
             }
             Tell::Failed { number, errno, step } => {
                 if let Some((_, waiting)) = self.open().waiting.remove(&number) {
@@ -186,7 +190,8 @@ pub fn gone() -> Fault {
     Fault::new(Cause::Exited, "the instance has ended")
 }
 
-/// What an init or the spawner could not do, as a fault. Being out of something is not a defect.
+/// What an init or the spawner could not do, as a fault. Being out of something is not a defect. Its detail names the error, which
+/// tells a missing program (`ENOENT`) from one that may not be executed (`EACCES`) or is none (`ENOEXEC`).
 pub fn failed(errno: i32, step: &str) -> Fault {
     let error = io::Error::from_raw_os_error(errno);
     let cause = match errno {
@@ -195,6 +200,7 @@ pub fn failed(errno: i32, step: &str) -> Fault {
         libc::E2BIG | libc::EINVAL if step.starts_with("read the") => Cause::Invalid,
         _ => Cause::Internal,
     };
-    let detail = rustix::io::Errno::from_raw_os_error(errno);
-    Fault::new(cause, format!("could not {step}: {error}")).detail(format!("{detail:?}"))
+    let names = [(libc::ENOENT, "ENOENT"), (libc::EACCES, "EACCES"), (libc::ENOEXEC, "ENOEXEC"), (libc::ELOOP, "ELOOP"), (libc::ENOTDIR, "ENOTDIR")];
+    let detail = names.iter().find(|n| n.0 == errno).map_or(format!("errno {errno}"), |n| n.1.to_owned());
+    Fault::new(cause, format!("could not {step}: {error}")).detail(detail)
 }

@@ -15,7 +15,7 @@ use rustix::net::RecvFlags;
 use std::{
     collections::HashSet,
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 use tokio::sync::oneshot;
 
@@ -23,13 +23,17 @@ use tokio::sync::oneshot;
 pub struct Yard {
     pub ids: Option<Ids>,
     /// Names of groups that belong to this life.
-    pub live: Mutex<HashSet<String>>,
+    live: Mutex<HashSet<String>>,
     queue: Mutex<Option<mpsc::Sender<Work>>>,
 }
 
 type Work = (Grave, Option<oneshot::Sender<Exit>>);
 
 impl Yard {
+    pub fn live(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn open(ids: Option<Ids>) -> std::io::Result<Arc<Yard>> {
         let (queue, work) = mpsc::channel::<Work>();
         let yard = Arc::new(Yard { ids, live: Mutex::default(), queue: Mutex::new(Some(queue)) });
@@ -73,7 +77,7 @@ impl Grave {
             // The thread is gone: then here.
             let (mut grave, done) = back.0;
             let exit = grave.dig();
-            drop(done.map(|d| d.send(exit)));
+            let _ = done.map(|d| d.send(exit));
         }
         when
     }
@@ -100,7 +104,11 @@ impl Grave {
             }
         }
         let oom = self.group.as_ref().is_some_and(|g| g.oom_kills() > 0);
-        let removed = self.group.take().map_or(Ok(()), |g| g.remove().map(|()| drop(self.yard.live.lock().unwrap_or_else(PoisonError::into_inner).remove(g.name()))));
+        let removed = self.group.take().map_or(Ok(()), |group| {
+            group.remove()?;
+            self.yard.live().remove(group.name());
+            std::io::Result::Ok(())
+        });
         if let (Some(ids), Some(pair)) = (&self.yard.ids, self.ids.take()) {
             if removed.is_ok() { ids.give_back(pair) } else { ids.lose() }
         }

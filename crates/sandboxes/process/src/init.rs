@@ -37,8 +37,8 @@ pub struct Newborn<'a> {
     pub filter: &'a Filter,
 }
 
-/// What the init needs of its capabilities: attach mounts, change ids, clear what an exec could keep, kill.
-const KEPT: u64 = 1 << 21 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 5;
+/// What the init needs of its capabilities: attach mounts, make mount points, change ids, clear what an exec could keep, kill.
+const KEPT: u64 = 1 << 21 | 1 << 1 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 5;
 
 /// Lives the init's life; never returns.
 pub fn live(newborn: Newborn<'_>) -> ! {

@@ -78,6 +78,7 @@ impl Running {
         tokio::spawn(channel.clone().listen());
         let (frozen, memory_max) = (AtomicBool::new(false), AtomicU64::new(0));
         let shared = Arc::new(Shared { channel, tmp, limits: Mutex::new(limits), frozen, memory_max, listeners });
+        inner.watch.add(&shared);
         Running { inner, shared, grave: Mutex::new(Some(grave)) }
     }
 
@@ -194,14 +195,15 @@ impl Instance for Running {
     fn measure(&self) -> Measured {
         let Some(group) = &self.shared.channel.group else { return Measured::default() };
         let mut measured = group.measure();
-        let tmp = self.shared.tmp_bytes();
-        measured.memory_bytes = measured.memory_bytes.saturating_sub(tmp);
+        let (tmp, limit) = (self.shared.tmp_bytes(), self.shared.limits().memory_bytes);
+        // Cached files may fill the room that `/tmp` leaves; they are not the function's need.
+        measured.memory_bytes = measured.memory_bytes.saturating_sub(tmp).min(limit);
         if self.shared.channel.over_memory.load(Ordering::Relaxed) {
             measured.oom_kills = measured.oom_kills.max(1);
         }
         // The kernel's peak has `/tmp` in it; where that was used, what was seen counts instead.
         let seen = self.shared.memory_max.fetch_max(measured.memory_bytes, Ordering::Relaxed).max(measured.memory_bytes);
-        measured.memory_max_bytes = if tmp == 0 { measured.memory_max_bytes } else { seen };
+        measured.memory_max_bytes = if tmp == 0 { measured.memory_max_bytes.min(limit) } else { seen };
         measured
     }
 
@@ -209,7 +211,10 @@ impl Instance for Running {
         let when = self.grave().map(Grave::bury);
         Box::pin(async move {
             match when {
-                Some(when) => when.await.unwrap_or(Exit::Gone),
+                Some(when) => {
+                    let exit = when.await.unwrap_or(Exit::Gone);
+                    if self.shared.channel.over_memory.load(Ordering::Relaxed) { Exit::OutOfMemory } else { exit }
+                }
                 None => Exit::Gone,
             }
         })

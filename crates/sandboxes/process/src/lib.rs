@@ -24,6 +24,7 @@ mod spawner;
 mod sys;
 mod talk;
 mod template;
+mod watch;
 mod wire;
 
 pub use probe::{Finding, probe};

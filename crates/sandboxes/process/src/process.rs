@@ -9,6 +9,7 @@ use crate::{
     spawner::{self, Hello},
     sys,
     talk::{Birth, Order, Tell},
+    watch::Watch,
     wire,
 };
 use model::{
@@ -68,6 +69,7 @@ pub(crate) struct Inner {
     spawner: Mutex<OwnedFd>,
     pub(crate) groups: Arc<Hierarchies>,
     pub(crate) yard: Arc<Yard>,
+    pub(crate) watch: Arc<Watch>,
     /// Real root: ids of its own per instance, devices, files shown as root's.
     pub(crate) privileged: bool,
     root_id: Option<u32>,
@@ -95,7 +97,8 @@ impl Process {
         let freeze = groups.layout().place(crate::cgroup::Need::Freeze).is_some();
         let caps = Caps { available: true, freeze, fork: false, snapshot: false, bind: true, weaker };
         let yard = Yard::open(ids).map_err(Error::Thread)?;
-        let inner = Inner { config, spawner: Mutex::new(spawner), groups, yard, privileged, root_id, caps };
+        let watch = Watch::start().map_err(Error::Thread)?;
+        let inner = Inner { config, spawner: Mutex::new(spawner), groups, yard, watch, privileged, root_id, caps };
         Ok(Arc::new(Process { inner: Arc::new(inner) }))
     }
 }
@@ -129,8 +132,8 @@ impl Process {
         let mut into_cgroup = false;
         if !inner.groups.parents().is_empty() {
             let name = format!("i-{}", spec.id);
-            inner.yard.live.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
-            let group = Group::make(&inner.groups, &name).map_err(exhausted)?;
+            inner.yard.live().insert(name.clone());
+            let group = Group::make(&inner.groups, &name).map_err(exhausted).inspect_err(|_| drop(inner.yard.live().take(&name)))?;
             let group = grave.group.insert(Arc::new(group));
             group.limit(&spec.limits, None).map_err(Fault::internal)?;
             let (own, others) = group.joins().map_err(exhausted)?;
@@ -164,7 +167,7 @@ impl Process {
 
     fn clean(&self) -> Vec<Leftover> {
         let inner = &self.inner;
-        let live = inner.yard.live.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let live = inner.yard.live().clone();
         let old = inner.groups.existing().into_iter().filter(|name| !live.contains(name));
         let removed = old.map(|name| {
             let group = Group::found(&inner.groups, &name);

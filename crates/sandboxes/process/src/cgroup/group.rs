@@ -134,12 +134,16 @@ impl Group {
         file.write_all_at(text, 0)
     }
 
-    pub fn can_freeze(&self) -> bool {
-        self.freeze.is_some()
-    }
-
     pub fn memory_bytes(&self) -> u64 {
         number(&self.usage, "")
+    }
+
+    /// Cached files, which the kernel drops before it kills.
+    pub fn cached_bytes(&self) -> u64 {
+        let Some((version, file)) = self.file(Need::Memory, "memory.stat", "memory.stat") else { return 0 };
+        let text = self.all.files.read(&file).unwrap_or_default();
+        let names = if version == Version::One { ["total_active_file ", "total_inactive_file "] } else { ["active_file ", "inactive_file "] };
+        names.iter().map(|n| field(&text, n)).sum()
     }
 
     pub fn oom_kills(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use crate::rig::Rig;
 use model::{
-    ports::{Instance, Sandbox},
+    ports::Sandbox,
     sandbox::{Endpoint, Group, ProcSpec},
 };
 use std::time::{Duration, Instant};

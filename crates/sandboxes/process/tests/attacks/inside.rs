@@ -40,8 +40,18 @@ pub fn done(result: i64) -> io::Result<()> {
 fn outcome<T>(result: io::Result<T>) -> String {
     match result {
         Ok(_) => "ok".into(),
-        Err(e) => e.raw_os_error().map_or(format!("{e}"), |n| format!("{:?}", rustix::io::Errno::from_raw_os_error(n))),
+        Err(e) => name(&e),
     }
+}
+
+fn name(error: &io::Error) -> String {
+    #[rustfmt::skip]
+    let names = [
+        (libc::EPERM, "PERM"), (libc::EACCES, "ACCESS"), (libc::ENOSYS, "NOSYS"), (libc::EAFNOSUPPORT, "AFNOSUPPORT"),
+        (libc::ENOENT, "NOENT"), (libc::EROFS, "ROFS"), (libc::ENOSPC, "NOSPC"), (libc::EAGAIN, "AGAIN"),
+        (libc::ECONNREFUSED, "CONNREFUSED"),
+    ];
+    names.iter().find(|n| error.raw_os_error() == Some(n.0)).map_or(format!("{error:?}"), |n| n.1.to_owned())
 }
 
 fn read_some(path: &str) -> io::Result<usize> {

@@ -57,7 +57,9 @@ fn attempts(rig: &Rig) -> Verdict {
         ("/proc/sysrq-trigger", "ACCESS"), ("/proc/sys/kernel/core_pattern", "ACCESS"),
         ("/proc/sys/vm/overcommit_memory", "ACCESS"), ("/proc/self/oom_score_adj", "ACCESS"), ("release_agent", "NOENT"),
     ];
-    let wrong: Vec<_> = expected.iter().filter(|(name, errno)| got.get(name) != Some(errno)).map(|(n, e)| (n, e, got.get(n))).collect();
+    // Some kernels are built without these.
+    let absent = |name: &str| ["/proc/kcore", "/proc/sysrq-trigger", "/proc/timer_list"].contains(&name) && got[name] == "NOENT";
+    let wrong: Vec<_> = expected.iter().filter(|(name, errno)| got.get(name) != Some(errno) && !absent(name)).map(|(n, e)| (n, e, got.get(n))).collect();
     assert!(wrong.is_empty(), "name, expected, got: {wrong:?}");
     assert_eq!(got.len(), expected.len(), "{text}");
     Verdict::Passed
@@ -199,7 +201,7 @@ fn attach(rig: &Rig) -> Verdict {
         assert!(instance.attach(vec![outside], roomy).await.is_err());
         let missing = Mount { source: more.join("none"), target: "/var/lang".into() };
         let failed = instance.attach(vec![missing], roomy).await.unwrap_err();
-        assert!(failed.message.contains("none") && failed.detail.as_deref() == Some("NOENT"), "{failed:?}");
+        assert!(failed.message.contains("none") && failed.detail.as_deref() == Some("ENOENT"), "{failed:?}");
         instance.kill().await;
     });
     Verdict::Passed
@@ -211,7 +213,7 @@ fn unstartable(rig: &Rig) -> Verdict {
         let mut spec = probe(&[]);
         spec.argv = vec!["/var/task/missing".into()];
         let failed = instance.spawn(spec).await.map(drop).unwrap_err();
-        assert!(failed.message.contains("/var/task/missing") && failed.detail.as_deref() == Some("NOENT"), "{failed:?}");
+        assert!(failed.message.contains("/var/task/missing") && failed.detail.as_deref() == Some("ENOENT"), "{failed:?}");
         let mut spec = probe(&["say", "found"]);
         (spec.argv[0], spec.env) = ("probe".into(), vec![("PATH".into(), "/none:/var/task".into())]);
         assert_eq!(finish(instance.spawn(spec).await.unwrap()).await.1, "found\n");
@@ -363,7 +365,7 @@ fn planted(rig: &Rig) -> Verdict {
             Mount { source: rig.folder.path().join("code"), target: "/opt/python".into() },
         ];
         let failed = rig.process.create(&spec).await.map(drop).unwrap_err();
-        assert_eq!(failed.detail.as_deref(), Some("LOOP"), "{failed:?}");
+        assert_eq!(failed.detail.as_deref(), Some("ELOOP"), "{failed:?}");
     });
     let _ = PROBE;
     Verdict::Passed
