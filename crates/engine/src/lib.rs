@@ -41,7 +41,7 @@ use tokio::sync::{Notify, oneshot};
 
 /// Finds language environments by name.
 pub trait Runtimes: Send + Sync {
-    fn resolve(&self, name: &str) -> Result<Runtime, Fault>;
+    fn resolve(&self, name: &str) -> Result<Arc<Runtime>, Fault>;
 }
 
 /// Answers what an instance asks of the platform over its own socket.

@@ -1,0 +1,75 @@
+//! A closed loop of callers: each sends, waits for the whole answer, sends again. The same client measures us and the reference.
+
+use anyhow::{Context, bail};
+use std::time::{Duration, Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub per_second: f64,
+}
+
+/// What is sent, again and again. Made anew for each request where it carries a signature with a time in it.
+pub type Request = dyn Fn() -> Vec<u8> + Send + Sync;
+
+/// `callers` connections, `calls` calls altogether, after a tenth as many to warm up.
+pub fn run(address: &str, request: &Request, callers: usize, calls: usize) -> anyhow::Result<Measured> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        drive(address, request, callers, (calls / 10).max(callers)).await?;
+        let began = Instant::now();
+        let mut times = drive(address, request, callers, calls).await?;
+        let per_second = times.len() as f64 / began.elapsed().as_secs_f64();
+        times.sort_unstable();
+        let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e6;
+        Ok(Measured { p50_us: at(0.5), p99_us: at(0.99), per_second })
+    })
+}
+
+async fn drive(address: &str, request: &Request, callers: usize, calls: usize) -> anyhow::Result<Vec<Duration>> {
+    let callers = (0..callers).map(|_| caller(address, request, calls / callers));
+    Ok(futures_util::future::try_join_all(callers).await?.concat())
+}
+
+async fn caller(address: &str, request: &Request, calls: usize) -> anyhow::Result<Vec<Duration>> {
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
+    stream.set_nodelay(true)?;
+    let mut times = Vec::with_capacity(calls);
+    let mut buffer = Vec::with_capacity(4096);
+    for _ in 0..calls {
+        let bytes = request();
+        let began = Instant::now();
+        stream.write_all(&bytes).await?;
+        answer(&mut stream, &mut buffer).await?;
+        times.push(began.elapsed());
+    }
+    Ok(times)
+}
+
+/// Read one whole answer; anything but 200 ends the measurement.
+async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<()> {
+    buffer.clear();
+    loop {
+        if stream.read_buf(buffer).await? == 0 {
+            bail!("the server closed the connection after {:?}", String::from_utf8_lossy(buffer));
+        }
+        let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let head = std::str::from_utf8(&buffer[..end])?;
+        if !head.starts_with("HTTP/1.1 200") {
+            bail!("answered {:?}", String::from_utf8_lossy(buffer));
+        }
+        let length = head.lines().find_map(|l| l.split_once(':').filter(|h| h.0.eq_ignore_ascii_case("content-length")));
+        let length: usize = length.context("an answer without content-length")?.1.trim().parse()?;
+        while buffer.len() < end + 4 + length {
+            if stream.read_buf(buffer).await? == 0 {
+                bail!("the answer broke off");
+            }
+        }
+        return Ok(());
+    }
+}

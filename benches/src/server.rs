@@ -1,0 +1,177 @@
+//! The processes that are measured: Myna itself and the references, each started for a row and ended by its pid.
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Where the built programs are.
+pub struct Bench {
+    pub programs: PathBuf,
+    pub deps: Option<PathBuf>,
+}
+
+impl Bench {
+    /// The programs lie beside this one.
+    pub fn from_env() -> anyhow::Result<Self> {
+        let own = std::env::current_exe()?;
+        let programs = own.parent().context("a program lies in a folder")?.to_owned();
+        Ok(Self { programs, deps: std::env::var_os("MYNA_TEST_DEPS").map(Into::into) })
+    }
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+}
+
+/// A process that ends with this value.
+pub struct Running(Child);
+
+impl Running {
+    pub fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("start {command:?}"))?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+pub fn wait_for(port: u16) -> anyhow::Result<()> {
+    let until = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if Instant::now() > until {
+            bail!("nothing listens on port {port}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// What `myna up --json` says when it is ready.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Ready {
+    pub aws: String,
+    pub admin: PathBuf,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub region: String,
+    pub role: String,
+}
+
+pub struct Myna {
+    child: Child,
+    pub ready: Ready,
+    pub startup: Duration,
+    folder: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl Myna {
+    pub fn up(bench: &Bench, config: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("myna.toml");
+        std::fs::write(&file, config)?;
+        let program = bench.program("myna");
+        let began = Instant::now();
+        let mut child = Command::new(&program)
+            .args(["up", "--json", "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", "--config"])
+            .arg(&file)
+            .arg("--dir")
+            .arg(folder.path().join("state"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("stdout was asked for")?).read_line(&mut line)?;
+        let ready = serde_json::from_str(&line).with_context(|| format!("myna up said {line:?}"))?;
+        Ok(Self { child, ready, startup: began.elapsed(), folder, program })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+    pub fn address(&self) -> &str {
+        self.ready.aws.trim_start_matches("http://")
+    }
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The command line against this platform; its standard output.
+    pub fn cli(&self, args: &[&str]) -> anyhow::Result<String> {
+        let out = Command::new(&self.program).arg("--dir").arg(self.folder.path().join("state")).args(args).output()?;
+        if !out.status.success() {
+            bail!("myna {args:?}: {}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        }
+        Ok(String::from_utf8(out.stdout)?)
+    }
+
+    /// One request over the admin socket.
+    pub fn admin(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<serde_json::Value> {
+        let body = ask(&self.ready.admin, method, path, body)?;
+        Ok(if body.is_empty() { serde_json::Value::Null } else { serde_json::from_str(&body)? })
+    }
+}
+
+/// One call of a function over the admin socket; whatever it answers.
+pub fn invoke(admin: &Path, name: &str, payload: &[u8]) -> anyhow::Result<()> {
+    ask(admin, "POST", &format!("/2015-03-31/functions/{name}/invocations"), payload).map(drop)
+}
+
+fn ask(admin: &Path, method: &str, path: &str, body: &[u8]) -> anyhow::Result<String> {
+    let mut socket = UnixStream::connect(admin)?;
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n");
+    write!(socket, "{head}content-length: {}\r\n\r\n", body.len())?;
+    socket.write_all(body)?;
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer)?;
+    let text = String::from_utf8_lossy(&answer);
+    let (head, body) = text.split_once("\r\n\r\n").context("an answer without an end of its head")?;
+    if !head.starts_with("HTTP/1.1 2") {
+        bail!("{method} {path}: {text}");
+    }
+    Ok(body.to_owned())
+}
+
+impl Drop for Myna {
+    fn drop(&mut self) {
+        // SIGTERM, so that nothing of its instances is left.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let until = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Resident bytes of a process.
+pub fn rss(pid: u32) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = text.lines().find_map(|l| l.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    Ok(kib.context("no VmRSS")? * 1024)
+}
+
+/// Processor time of a process so far.
+pub fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = text.rsplit(')').next().context("stat has a name in brackets")?.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(Duration::from_millis(ticks * 10))
+}

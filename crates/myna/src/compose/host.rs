@@ -1,0 +1,277 @@
+//! What the composition alone knows of the running platform, for the admin API and the first lines of `up`.
+
+use super::{Config, keys::AccessKey};
+use crate::admin::{AdminHost, wire};
+use console::Console;
+use engine::Engine;
+use model::{
+    Fault, Fut, ReplyBody, Unit,
+    ports::{PlatformSettings, Response, Sandbox},
+    sandbox::Leftover,
+};
+use runtimes::Catalogue;
+use sandbox_process::Process;
+use std::{
+    path::Path,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+use store::Store;
+use tokio::sync::mpsc;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    Starting,
+    Ready,
+    Draining,
+}
+
+pub struct Host {
+    config: Arc<Config>,
+    key: AccessKey,
+    store: Arc<Store>,
+    engine: Arc<Engine>,
+    sandbox: Arc<Process>,
+    runtimes: Arc<Catalogue>,
+    settings: PlatformSettings,
+    console: OnceLock<Arc<Console>>,
+    phase: Arc<AtomicU8>,
+    started_ms: u64,
+}
+
+impl Host {
+    pub fn new(
+        config: Arc<Config>,
+        key: AccessKey,
+        store: Arc<Store>,
+        engine: Arc<Engine>,
+        sandbox: Arc<Process>,
+        runtimes: Arc<Catalogue>,
+        settings: &PlatformSettings,
+    ) -> Self {
+        let started_ms = crate::cli::units::now_ms();
+        let (settings, console, phase) = (settings.clone(), OnceLock::new(), Arc::default());
+        Self { config, key, store, engine, sandbox, runtimes, settings, console, phase, started_ms }
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.store.path()
+    }
+    pub fn set_console(&self, console: Arc<Console>) {
+        let _ = self.console.set(console);
+    }
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+    pub fn readiness(&self) -> gateway::aws::Ready {
+        let phase = self.phase.clone();
+        Arc::new(move || phase.load(Ordering::Acquire) == Phase::Ready as u8)
+    }
+    pub async fn sweep(&self) -> Vec<Leftover> {
+        self.sandbox.sweep().await
+    }
+    pub fn console_address(&self) -> String {
+        format!("http://console.localhost:{}/", self.config.console.port())
+    }
+
+    /// A package by its capability, for whoever was given one.
+    pub fn download(&self) -> gateway::aws::Download {
+        let store = self.store.clone();
+        Arc::new(move |capability| {
+            let (store, capability) = (store.clone(), capability.to_owned());
+            Box::pin(async move {
+                let read = move || store.open_link(&capability).ok().and_then(|path| std::fs::read(path).ok());
+                let bytes = tokio::task::spawn_blocking(read).await.ok()??;
+                let mut response = Response::new(ReplyBody::Bytes(bytes.into()));
+                response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/zip"));
+                Some(response)
+            })
+        })
+    }
+}
+
+impl AdminHost for Host {
+    fn status(&self) -> wire::Status {
+        let (instances, reserved, unbound) = self.engine.totals();
+        let observed = self.engine.observed(&self.settings.default_tenant, None);
+        let count = |state: &str| observed.instances.iter().filter(|i| i.state == state).count() as u64;
+        let functions = self.engine.catalog().all();
+        let stats = self.store.stats();
+        let listener = |name: &str, address: String| wire::Listener { name: name.into(), address };
+        let mut warnings = self.sandbox.caps().weaker;
+        if self.config.no_auth {
+            warnings.push("signatures are not checked: anybody on this machine may call (--no-auth)".into());
+        }
+        wire::Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            dir: self.dir().into(),
+            started_ms: self.started_ms,
+            phase: match self.phase.load(Ordering::Acquire) {
+                0 => "starting",
+                1 => "ready",
+                _ => "draining",
+            }
+            .into(),
+            region: self.config.region.clone(),
+            account: self.config.account.clone(),
+            default_role: dialects::aws::default_role(&self.settings),
+            signatures: !self.config.no_auth,
+            tier: self.settings.tier.name().into(),
+            listeners: vec![
+                listener("aws", format!("http://{}", self.config.listen)),
+                listener("admin", self.dir().join("admin.sock").display().to_string()),
+                listener("console", self.console_address()),
+            ],
+            load: wire::Load {
+                functions: functions.len() as u64,
+                instances: instances as u64,
+                running: observed.running as u64,
+                waiting: observed.waiting as u64,
+                idle: count("idle"),
+                frozen: count("frozen"),
+                unbound: unbound as u64,
+                memory_reserved_bytes: reserved,
+                memory_budget_bytes: self.config.promised_bytes(),
+                rss_bytes: rss(),
+                journal_dropped: stats.dropped,
+            },
+            retention: retention(&self.config, &stats),
+            warnings,
+        }
+    }
+
+    fn ready(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == Phase::Ready as u8
+    }
+
+    fn access(&self) -> wire::Access {
+        wire::Access {
+            aws: Some(wire::AwsAccess {
+                endpoint_url: format!("http://{}", self.config.listen),
+                region: self.config.region.clone(),
+                access_key_id: self.key.access_key_id.clone(),
+                secret_access_key: self.key.secret_access_key.clone(),
+            }),
+        }
+    }
+
+    fn runtimes(&self) -> Fut<'_, Vec<wire::RuntimeRow>> {
+        let runtimes = self.runtimes.clone();
+        Box::pin(async move {
+            let all = tokio::task::spawn_blocking(move || runtimes.list().into_iter().map(row).collect());
+            all.await.unwrap_or_default()
+        })
+    }
+
+    fn install<'a>(&'a self, name: &'a str, say: mpsc::UnboundedSender<String>) -> Fut<'a, Result<wire::RuntimeRow, Fault>> {
+        let (runtimes, name) = (self.runtimes.clone(), name.to_owned());
+        Box::pin(async move {
+            let work = move || {
+                runtimes.install(&name, &mut |step| drop(say.send(step.to_owned())))?;
+                let found = runtimes.list().into_iter().find(|r| r.name == name).map(row);
+                found.ok_or_else(|| Fault::not_found(format!("there is no runtime named {name:?}")))
+            };
+            tokio::task::spawn_blocking(work).await.map_err(Fault::internal)?
+        })
+    }
+
+    fn findings(&self) -> Vec<wire::Finding> {
+        machine()
+    }
+
+    fn console_link(&self) -> Result<String, Fault> {
+        let console = self.console.get().ok_or_else(|| Fault::internal("the console is not there yet"))?;
+        console.link().ok_or_else(|| Fault::internal("the machine gives no random bytes"))
+    }
+
+    fn explain(&self, unit: &Unit) -> Vec<wire::Explained> {
+        let row = |name: &str, value: String, from: &str| wire::Explained { name: name.into(), value, from: from.into() };
+        let share = f64::from(unit.settings.memory_mib) / 1769.0;
+        let mut rows = vec![
+            row("cpu", format!("{:.2} processors", share.min(f64::from(self.config.cpus))), "memory size / 1769 MB, at most this machine's"),
+            row("cpu while initialising", format!("{:.2} processors", share.max(1.0).min(f64::from(self.config.cpus))), "at least one, as on Lambda"),
+        ];
+        match self.runtimes.resolve(&unit.runtime) {
+            Ok(runtime) => {
+                rows.push(row("language", runtime.found.to_string(), &runtime.origin));
+                rows.extend(runtime.libraries.iter().map(|(n, v)| row(&format!("library {n}"), v.clone(), "supplied with the runtime")));
+                rows.extend(runtime.notes.iter().map(|n| row("note", n.clone(), "the runtime")));
+                let prestart = match contracts::lambda::can_bind(unit) {
+                    Ok(()) if runtime.bindable && self.config.prestarted > 0 => "yes".to_owned(),
+                    Ok(()) => "no: this runtime starts with its code".to_owned(),
+                    Err(why) => format!("no: {why}"),
+                };
+                rows.push(row("started before it is called", prestart, "engine.prestarted and the function's variables"));
+            }
+            Err(fault) => rows.push(row("language", "none".into(), &fault.to_string())),
+        }
+        rows
+    }
+}
+
+fn row(r: runtimes::Listed) -> wire::RuntimeRow {
+    wire::RuntimeRow {
+        name: r.name,
+        found: r.found,
+        origin: r.origin,
+        program: r.program,
+        installable: r.installable,
+        mend: r.mend,
+        libraries: r.libraries,
+        notes: r.notes,
+    }
+}
+
+/// What this machine can do, without a platform.
+pub fn machine() -> Vec<wire::Finding> {
+    let state = |ok: bool| if ok { wire::FindingState::Ok } else { wire::FindingState::Weaker };
+    let finding = |f: sandbox_process::Finding| wire::Finding {
+        what: f.name.into(),
+        state: state(f.ok),
+        detail: f.detail,
+        mend: f.remedy.map(Into::into),
+    };
+    sandbox_process::probe().into_iter().map(finding).collect()
+}
+
+fn retention(config: &Config, stats: &store::StoreStats) -> Vec<wire::Retention> {
+    let days = |d: Duration| format!("{} days", d.as_secs() / 86_400);
+    let row = |what: &str, keep: String, held_bytes: u64| wire::Retention { what: what.into(), keep, held_bytes };
+    vec![
+        row("logs", format!("{} or {} MiB per log group", days(config.log_age), config.log_bytes >> 20), stats.logs_bytes),
+        row("records", days(config.record_age), stats.records_bytes),
+        row("packages", format!("as long as a version uses them, and {} more", days(config.package_age)), stats.packages_bytes),
+    ]
+}
+
+/// The operator's choices in the store's own terms.
+pub fn store_options(config: &Config) -> store::Options {
+    let mut options = store::Options { allow_volatile: true, ..store::Options::default() };
+    options.logs.age_max = config.log_age;
+    options.logs.group_bytes_max = config.log_bytes;
+    options.records.age_max = config.record_age;
+    options.packages.unreferenced_for = config.package_age;
+    options
+}
+
+pub fn runtime_config(config: &Config, dir: &Path) -> runtimes::Config {
+    runtimes::Config { managed_dir: managed_dir(), state_dir: dir.join("runtimes"), configured: config.runtimes.iter().cloned().collect() }
+}
+
+/// Runtimes that Myna installed are this user's, whatever platform uses them.
+fn managed_dir() -> std::path::PathBuf {
+    let from = |name: &str| std::env::var_os(name).map(std::path::PathBuf::from).filter(|p| p.is_absolute());
+    let data = from("MYNA_RUNTIMES").or_else(|| Some(from("XDG_DATA_HOME")?.join("myna/runtimes")));
+    data.or_else(|| Some(from("HOME")?.join(".local/share/myna/runtimes"))).unwrap_or_else(|| "/var/lib/myna/runtimes".into())
+}
+
+/// Resident bytes of this process.
+fn rss() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|s| s.split_whitespace().nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}

@@ -1,0 +1,236 @@
+//! The composition root: the only place that names every crate. It builds a platform out of them, runs it until it is told to
+//! stop, and takes it down again.
+
+mod clock;
+pub mod config;
+mod doors;
+mod host;
+mod keys;
+mod node;
+mod place;
+
+pub use config::Config;
+pub use host::{Host, machine};
+
+use crate::admin::Admin;
+use anyhow::Context;
+use clock::Machine;
+use console::Console;
+use doors::{AdminDoor, ConsoleDoor};
+use engine::{Engine, Parts, Plane, pools};
+use gateway::{Bind, Door, aws::AwsDoor};
+
+use keys::{AccessKey, Keys, RolePolicies, RowsOf};
+use model::{
+    Fault, Fut, Key,
+    access::Authority,
+    ports::{Capacity, Contract, Dialect, InstanceCaller, Platform, PlatformSettings, Request, Response, Runtime, Sandbox},
+    sandbox::Tier,
+};
+use node::Node;
+use sandbox_process::Process;
+use std::{collections::BTreeMap, sync::Arc};
+use store::Store;
+
+/// Must run before anything else in `main`: in a process that was started to make sandboxes it never returns.
+pub fn run_if_helper() {
+    sandbox_process::run_if_helper();
+}
+
+/// Everything that a running platform is made of.
+pub struct Built {
+    pub config: Arc<Config>,
+    pub key: AccessKey,
+    pub host: Arc<Host>,
+    engine: Arc<Engine>,
+    store: Arc<Store>,
+    dialects: Vec<Arc<dyn Dialect>>,
+    node: Arc<Node>,
+    aws: Arc<AwsDoor>,
+    doors: gateway::Bound,
+}
+
+impl Built {
+    /// Put a platform together. Call it on the main thread, inside its runtime: the spawner of sandboxes lives as long as the
+    /// thread that starts it.
+    pub fn new(config: Config) -> anyhow::Result<Self> {
+        let mut config = config;
+        config.listen = settled(config.listen)?;
+        config.console = settled(config.console)?;
+        let config = Arc::new(config);
+        let clock = Arc::new(Machine);
+        let store = Store::open(&config.dir, host::store_options(&config), clock.clone())?;
+        let dir = store.path().to_path_buf();
+        let key: AccessKey = serde_json::from_slice(&store.secret("access-key", keys::generate)?)
+            .context("the file access-key in the state directory is damaged; remove it to get a new key")?;
+
+        let sandbox = Process::start(sandbox_process::Config {
+            memory_total_bytes: Some(config.memory_bytes),
+            ..sandbox_process::Config::new(&dir)
+        })?;
+        let runtimes = Arc::new(runtimes::Catalogue::new(host::runtime_config(&config, &dir)));
+        let roles = Arc::new(RolePolicies::new(store.clone()));
+        let policy: Arc<dyn model::ports::Policy> = Arc::new(policy::Evaluator::new(roles.clone()));
+
+        let engine = Engine::new(
+            Parts {
+                clock: clock.clone(),
+                backend: Arc::new(place::Node {
+                    tiers: BTreeMap::from([(Tier::Process, sandbox.clone() as Arc<dyn Sandbox>)]),
+                    capacity: Capacity { memory_bytes: config.promised_bytes(), instances: config.instances_max as u64 },
+                }),
+                contracts: contracts::all().into_iter().map(|c: Arc<dyn Contract>| (c.name(), c)).collect(),
+                runtimes: Arc::new(Resolver(runtimes.clone())),
+                policy: policy.clone(),
+                journal: store.journal(),
+                framer: |framed| if framed { contracts::lambda::log_frames::frames() } else { contracts::lambda::log_frames::lines() },
+                format: dialects::aws::logs::format,
+                chance: || f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX),
+                region: config.region.as_str().into(),
+                cpus: config.cpus,
+                mib_per_cpu: 1769,
+                unbound: config.prestarted,
+            },
+            pools::Config {
+                memory_bytes: config.promised_bytes(),
+                overhead_bytes: 4 << 20,
+                instances_max: config.instances_max,
+                starts_max: config.starts_max,
+                tenant_concurrency: config.concurrency,
+                keep_alive: config.keep_alive,
+                freeze_after: model::limits::FREEZE_AFTER,
+            },
+        );
+
+        let settings = node::settings(&config, &config.listen.to_string());
+        let dialects: Vec<Arc<dyn Dialect>> = dialects::ALL.iter().map(|(_, make)| make(&settings)).collect();
+        let node = Arc::new(Node { engine: engine.clone(), store: store.clone(), policy, settings: settings.clone() });
+        follow_commits(&store, &engine, &dialects, &roles);
+
+        let authority = Authority::take().context("a process holds one platform")?;
+        let aws_dialect = dialects.iter().find(|d| d.name() == dialects::aws::NAME).context("the AWS dialect is registered")?;
+        let host = Arc::new(Host::new(config.clone(), key.clone(), store.clone(), engine.clone(), sandbox, runtimes, &settings));
+        let aws = Arc::new(AwsDoor::new(
+            authority,
+            Arc::new(Keys::new(&key, &settings.default_tenant)),
+            clock,
+            settings.clone(),
+            aws_dialect.clone(),
+            gateway::aws::Options {
+                no_auth: config.no_auth,
+                hosts: Vec::new(),
+                ready: Some(host.readiness()),
+                download: Some(host.download()),
+            },
+        ));
+        engine.connect(Arc::new(InstancePlane(aws.clone())));
+        let platform: Arc<dyn Platform> = node.clone();
+        let console = Arc::new(Console::new(platform.clone(), dialects::aws::logs::format, config.console.port()));
+        host.set_console(console.clone());
+        let admin = Arc::new(Admin::new(platform, host.clone(), dialects::aws::logs::format));
+        let doors = gateway::open(open_doors(&config, &dir, &aws, &admin, &console, &settings))?;
+        Ok(Self { config, key, host, engine, store, dialects, node, aws, doors })
+    }
+
+    /// Serve until `stop`, then take everything down. Nothing of an instance is left when this returns.
+    pub async fn run(self, stop: gateway::Stop, ready: impl FnOnce(&Host)) -> anyhow::Result<gateway::Report> {
+        for leftover in self.host.sweep().await {
+            tracing::info!("removed what an earlier run left behind: {}", leftover.what);
+        }
+        for dialect in &self.dialects {
+            dialect.start(self.node.clone()).await?;
+        }
+        let housekeeping = tokio::spawn(self.engine.clone().housekeep());
+        let maintenance = tokio::spawn(maintain(self.store.clone()));
+        self.host.set_phase(host::Phase::Ready);
+        ready(&self.host);
+        let draining = { let (host, drain) = (self.host.clone(), stop.drain.clone()); async move { drain.cancelled().await; host.set_phase(host::Phase::Draining) } };
+        let draining = tokio::spawn(draining);
+        let report = self.doors.serve(gateway::Limits::default(), stop).await;
+        draining.abort();
+        housekeeping.abort();
+        maintenance.abort();
+        self.engine.shutdown().await;
+        drop(self.aws);
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || store.close()).await?;
+        Ok(report)
+    }
+}
+
+/// An address whose port is known: 0 becomes a free one.
+fn settled(address: std::net::SocketAddr) -> anyhow::Result<std::net::SocketAddr> {
+    if address.port() != 0 {
+        return Ok(address);
+    }
+    Ok(std::net::TcpListener::bind(address).with_context(|| format!("find a free port on {}", address.ip()))?.local_addr()?)
+}
+
+fn open_doors(
+    config: &Config,
+    dir: &std::path::Path,
+    aws: &Arc<AwsDoor>,
+    admin: &Arc<Admin>,
+    console: &Arc<Console>,
+    settings: &PlatformSettings,
+) -> Vec<Door> {
+    let admin = AdminDoor { admin: admin.clone(), aws: aws.clone(), tenant: settings.default_tenant.clone() };
+    vec![
+        Door { name: "aws", bind: Bind::Tcp(config.listen), handler: aws.clone() },
+        Door { name: "admin", bind: Bind::Unix(dir.join("admin.sock")), handler: Arc::new(admin) },
+        Door { name: "console", bind: Bind::Tcp(config.console), handler: Arc::new(ConsoleDoor(console.clone())) },
+    ]
+}
+
+/// What is stored is what the engine knows: after every commit, and once now for all that is there.
+fn follow_commits(store: &Arc<Store>, engine: &Arc<Engine>, dialects: &[Arc<dyn Dialect>], roles: &Arc<RolePolicies>) {
+    let reconcile = {
+        let (store, engine, dialects) = (Arc::downgrade(store), engine.clone(), dialects.to_vec());
+        move |changed: &[Key]| {
+            let Some(store) = store.upgrade() else { return };
+            for dialect in &dialects {
+                let own: Vec<Key> = changed.iter().filter(|k| dialect.kinds().contains(&k.kind)).cloned().collect();
+                if !own.is_empty() {
+                    engine.apply(dialect.reconcile(&own, &RowsOf(&store)));
+                }
+            }
+        }
+    };
+    reconcile(&store.keys());
+    let roles = roles.clone();
+    store.on_commit(move |changed| {
+        roles.forget(changed);
+        reconcile(changed);
+    });
+}
+
+/// Retention, every minute.
+async fn maintain(store: Arc<Store>) {
+    let mut each_minute = tokio::time::interval(std::time::Duration::from_secs(60));
+    loop {
+        each_minute.tick().await;
+        let store = store.clone();
+        let done = tokio::task::spawn_blocking(move || store.maintain()).await;
+        if let Err(error) = done {
+            tracing::error!("retention failed: {error}");
+        }
+    }
+}
+
+/// Language environments, found again only when something may have changed.
+struct Resolver(Arc<runtimes::Catalogue>);
+
+impl engine::Runtimes for Resolver {
+    fn resolve(&self, name: &str) -> Result<Arc<Runtime>, Fault> {
+        self.0.resolve(name)
+    }
+}
+
+/// What instances ask for over their own sockets.
+struct InstancePlane(Arc<AwsDoor>);
+
+impl Plane for InstancePlane {
+    fn plane(&self, request: Request, caller: InstanceCaller) -> Fut<'_, Response> {
+        Box::pin(self.0.plane(request, caller))
+    }
+}
