@@ -1,5 +1,6 @@
 //! The integration tests: the real binary, with real clients. `cargo xtask test` runs them kind by kind; a kind is a folder here.
 
+mod examples;
 mod faults;
 mod hostile;
 mod journeys;
@@ -11,5 +12,6 @@ fn main() -> ExitCode {
     all.extend_from_slice(journeys::ALL);
     all.extend_from_slice(hostile::ALL);
     all.extend_from_slice(faults::ALL);
+    all.extend_from_slice(examples::ALL);
     myna_tests::main(&all)
 }

@@ -1,6 +1,6 @@
 //! Clients that are slow, many, or gone.
 
-use myna_tests::{Http, Options, Platform, Result, Test, Wire, ensure, json, tests};
+use myna_tests::{Http, Options, Platform, Result, Test, Wire, ensure, json, scaled, tests};
 use std::{thread, time::Duration};
 
 pub const ALL: &[Test] = tests![
@@ -10,12 +10,10 @@ pub const ALL: &[Test] = tests![
     out_of_descriptors_it_waits_and_recovers,
 ];
 
-/// How many of each kind of slow client; the thousands of the full length run in soak.
-const SLOW: usize = 200;
-
 // F42, H21: silent, within a head, within a body.
 fn slow_clients_are_ended_and_others_are_served() -> Result<()> {
     let myna = Platform::start()?;
+    let each = scaled("slow clients of each kind", 200, 2600);
     let f = myna.python("served", "def handler(e, c): return e")?;
     let beginnings: [&[u8]; 3] = [
         b"",
@@ -24,7 +22,7 @@ fn slow_clients_are_ended_and_others_are_served() -> Result<()> {
     ];
     let mut slow = Vec::new();
     for beginning in beginnings {
-        for _ in 0..SLOW {
+        for _ in 0..each {
             let mut wire = Wire::open(&myna.ready().aws)?;
             wire.send(beginning)?;
             slow.push(wire);
@@ -34,7 +32,7 @@ fn slow_clients_are_ended_and_others_are_served() -> Result<()> {
         ensure!(f.call(json!(n))? == n, "a client beside {} slow ones", slow.len());
     }
     // One of each kind is waited for; all of them run out at the same time.
-    for wire in [0, SLOW, 2 * SLOW] {
+    for wire in [0, each, 2 * each] {
         if let Some(answer) = slow[wire].answer()? {
             ensure!((400..500).contains(&answer.status), "a slow client was answered {}", answer.status);
         }
@@ -51,7 +49,7 @@ fn idle_connections_cost_little() -> Result<()> {
     let before = resident(myna.pid())?;
     let request = b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut idle = Vec::new();
-    for _ in 0..500 {
+    for _ in 0..scaled("idle connections", 500, 8000) {
         let mut wire = Wire::open(&myna.ready().aws)?;
         wire.send(request)?;
         ensure!(wire.answer()?.is_some(), "an idle client is answered first");
@@ -60,8 +58,8 @@ fn idle_connections_cost_little() -> Result<()> {
     for n in 0..100 {
         ensure!(f.call(json!(n))? == n);
     }
-    let each = resident(myna.pid())?.saturating_sub(before) / idle.len() as u64;
-    ensure!(each <= 20 * 1024, "an idle connection costs {each} bytes");
+    let cost = resident(myna.pid())?.saturating_sub(before) / idle.len() as u64;
+    ensure!(cost <= 20 * 1024, "an idle connection costs {cost} bytes");
     Ok(())
 }
 

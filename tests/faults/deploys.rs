@@ -1,6 +1,6 @@
 //! The platform killed while it changes things.
 
-use myna_tests::{Platform, Result, Test, Value, ensure, json, tests};
+use myna_tests::{Platform, Result, Test, Value, ensure, json, scaled, tests};
 use std::{
     fs,
     path::Path,
@@ -21,7 +21,7 @@ fn killed_while_deploying_the_old_version_or_the_new_one_serves() -> Result<()> 
     let mut myna = Platform::start()?;
     myna.python("changing", &source(0))?.call(json!({}))?;
     let mut newest = 0;
-    for round in 0..8_u64 {
+    for round in 0..scaled("kills while deploying", 8, 1000) {
         let acknowledged = thread::scope(|s| {
             let deploys = s.spawn(|| {
                 let mut acknowledged = newest;
@@ -34,7 +34,7 @@ fn killed_while_deploying_the_old_version_or_the_new_one_serves() -> Result<()> 
                 }
                 acknowledged
             });
-            thread::sleep(Duration::from_millis(40 + round * 37));
+            thread::sleep(Duration::from_millis(40 + round as u64 * 37 % 600));
             // The lock on the platform is ours; the kill goes by its process id.
             let killed = myna_tests::kill(myna.pid(), myna_tests::Signal::KILL);
             (deploys.join().expect("the deployer does not panic"), killed)
@@ -66,18 +66,19 @@ fn half_done(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
-// F1a, A4.3: five kills, each with forty instances at work; the full lengths run in soak.
+// F1a, A4.3: five kills, each with forty instances at work.
 fn a_row_of_kills_leaves_nothing_behind() -> Result<()> {
     let mut myna = Platform::start()?;
     let name = format!("row-{}", std::process::id());
     let source = "import os, time\ndef handler(event, context):\n    print('begun', flush=True)\n    time.sleep(event)\n    return os.environ['MARK']\n";
     let marked = json!({"Variables": {"MARK": format!("{name}-marker")}});
     myna.draft(&name, source).set("Timeout", 120).set("Environment", marked).create()?;
+    let (kills, instances) = (scaled("kills", 5, 100), scaled("instances at each kill", 40, 200));
     let mut seen = 0;
-    for round in 0..5 {
+    for round in 0..kills {
         let over = AtomicBool::new(false);
         thread::scope(|s| -> Result<()> {
-            let calls: Vec<_> = (0..40)
+            let calls: Vec<_> = (0..instances)
                 .map(|_| {
                     s.spawn(|| {
                         let answer = myna.function(&name).invoke_bytes("", b"100", &[]);
@@ -86,7 +87,7 @@ fn a_row_of_kills_leaves_nothing_behind() -> Result<()> {
                     })
                 })
                 .collect();
-            let begun = myna.until_logged(&name, "begun", seen + 20);
+            let begun = myna.until_logged(&name, "begun", seen + instances / 2);
             over.store(true, Ordering::SeqCst);
             myna_tests::kill(myna.pid(), myna_tests::Signal::KILL)?;
             for call in calls {

@@ -1,5 +1,6 @@
 //! Runs a list of tests and closes with `N passed, N failed, N skipped`.
 
+use crate::length;
 use anyhow::{Error, Result};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -96,7 +97,9 @@ fn arguments() -> (Option<String>, Arguments) {
 fn trial(test: &Test) -> Trial {
     let (name, run) = (test.path(), test.run);
     Trial::ignorable_test(name, move || {
-        let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(Error::msg(words(&*panic))));
+        let out_of_time = length::soaking().is_some_and(|left| left.is_zero());
+        let bounded = || if out_of_time { Err(skip("the hours of this soak are over")) } else { run() };
+        let result = catch_unwind(AssertUnwindSafe(bounded)).unwrap_or_else(|panic| Err(Error::msg(words(&*panic))));
         let (complaints, logs) = (COMPLAINTS.take(), LOGS.take());
         match result {
             Ok(()) if complaints.is_empty() => Ok(Completion::Completed),
