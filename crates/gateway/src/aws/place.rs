@@ -41,12 +41,12 @@ impl Url<&str> {
 /// By host first, then by path.
 pub fn of<'a>(parts: &'a Parts, url_suffix: &str) -> Place<'a> {
     let path = parts.uri.path();
-    if let Some(id) = host(&parts.headers).and_then(|h| strip_suffix_fold(h, url_suffix)) {
+    if let Some(id) = host(&parts.headers).and_then(|h| strip_suffix_fold(h, url_suffix)).filter(|id| label(id)) {
         let rest = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
         return Place::Url(Url { id, rest, by_path: false });
     }
-    if let Some(rest) = path.strip_prefix("/_url/") {
-        let (id, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let by_path = path.strip_prefix("/_url/").map(|rest| rest.split_at(rest.find('/').unwrap_or(rest.len())));
+    if let Some((id, rest)) = by_path.filter(|(id, _)| label(id)) {
         let rest = if rest.is_empty() { "/" } else { rest };
         let rest = parts.uri.query().map_or_else(|| rest.to_owned(), |query| format!("{rest}?{query}"));
         return Place::Url(Url { id, rest, by_path: true });
@@ -88,6 +88,11 @@ pub fn host(headers: &HeaderMap) -> Option<&str> {
 fn strip_suffix_fold<'a>(text: &'a str, suffix: &str) -> Option<&'a str> {
     let at = text.len().checked_sub(suffix.len()).filter(|at| *at > 0 && text.is_char_boundary(*at))?;
     text[at..].eq_ignore_ascii_case(suffix).then(|| &text[..at])
+}
+
+/// One label of a host name.
+fn label(id: &str) -> bool {
+    (1..=63).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// Past [`LARGE`], or of unknown length.

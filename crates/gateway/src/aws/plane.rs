@@ -5,7 +5,7 @@
 //! every call is decided, in the engine; verbs that change the platform are refused before anybody looks at a policy.
 
 use super::{AwsDoor, denial, dispatch_signed_path};
-use crate::sigv4::{Claim, Denial, Verifier};
+use crate::sigv4::{Claim, Denial, Verifier, normal_path};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, request::Parts};
@@ -51,11 +51,14 @@ impl AwsDoor {
 
 /// Lambda's calls and STS. A service that the platform lacks goes on to the dialect, which names it in its answer.
 fn data_plane(parts: &Parts, service: &str) -> Result<(), Fault> {
-    let path = parts.uri.path();
+    let path = normal_path(parts.uri.path());
     let call = parts.method == Method::POST
-        && (path.ends_with("/invocations")
-            || path.ends_with("/response-streaming-invocations")
-            || path.ends_with("/invoke-async"));
+        && matches!(
+            path.split('/').collect::<Vec<_>>()[..],
+            ["", "2015-03-31", "functions", _, "invocations"]
+                | ["", "2021-11-15", "functions", _, "response-streaming-invocations"]
+                | ["", "2014-11-13", "functions", _, "invoke-async"]
+        );
     let control = match service {
         "lambda" => !call,
         "iam" | "logs" => true,

@@ -169,3 +169,6 @@ fn hex(bytes: &[u8]) -> String {
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && std::hint::black_box(a.iter().zip(b).fold(0, |d, (x, y)| d | (x ^ y))) == 0
 }
+
+#[cfg(test)]
+mod tests;
