@@ -1,5 +1,6 @@
 //! Journeys: what a user does, from the first command to the answer.
 
+mod amazon;
 mod answers;
 mod command_line;
 mod directory;
@@ -9,4 +10,4 @@ mod versions;
 
 use myna_tests::Test;
 
-pub const ALL: &[&[Test]] = &[sdk::ALL, answers::ALL, versions::ALL, urls::ALL, command_line::ALL, directory::ALL];
+pub const ALL: &[&[Test]] = &[sdk::ALL, answers::ALL, versions::ALL, urls::ALL, amazon::ALL, command_line::ALL, directory::ALL];

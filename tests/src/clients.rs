@@ -43,7 +43,7 @@ lam = boto3.client("lambda")
 "#;
 
 /// Where the tests' packages are: MYNA_TEST_DEPS, or `.deps` of the clone.
-fn deps() -> PathBuf {
+pub fn deps() -> PathBuf {
     match std::env::var_os("MYNA_TEST_DEPS") {
         Some(dir) => dir.into(),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps"),
@@ -89,6 +89,12 @@ impl Platform {
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
         let mut c = self.client(&crate::binary()?);
         c.args(arguments).env("MYNA_DIR", self.dir()).output().context("can't start myna")
+    }
+
+    /// The same as a developer, with this machine's own home, compilers and caches.
+    pub fn developer(&self, arguments: &[&str]) -> Result<Output> {
+        let mut c = Command::new(crate::binary()?);
+        c.args(arguments).env("MYNA_DIR", self.dir()).current_dir(self.home()).output().context("can't start myna")
     }
 
     /// A program with the environment that `myna env` gives a user, and nothing of this machine's own configuration.

@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};
 use std::{
+    fs, io,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -75,6 +77,12 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// Every file below a folder, under its path in it.
+    pub fn folder(mut self, folder: &Path) -> Result<Self> {
+        collect(folder, "", &mut self.files).with_context(|| format!("can't read {}", folder.display()))?;
+        Ok(self)
+    }
+
     pub fn create(self) -> Result<Function<'a>> {
         let (myna, name) = (self.myna, self.fields["FunctionName"].as_str().unwrap_or_default().to_owned());
         let answer = self.send()?;
@@ -92,6 +100,19 @@ impl<'a> Draft<'a> {
         let body = serde_json::to_vec(&self.fields)?;
         self.myna.signed("lambda", "POST", "/2015-03-31/functions", &[("content-type", "application/json")], &body)
     }
+}
+
+fn collect(folder: &Path, under: &str, files: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = format!("{under}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), &format!("{name}/"), files)?;
+        } else {
+            files.push((name, fs::read(entry.path())?));
+        }
+    }
+    Ok(())
 }
 
 impl Function<'_> {

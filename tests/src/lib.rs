@@ -21,7 +21,7 @@ mod runner;
 mod sign;
 mod wire;
 
-pub use clients::{aws_cli, python};
+pub use clients::{aws_cli, deps, python};
 pub use function::{Answer, Draft, Function};
 pub use http::{Http, Response};
 pub use length::scaled;

@@ -17,6 +17,8 @@ const DEBIAN: &[(&str, &str)] = &[("/usr/bin/aws", "awscli"), ("/usr/bin/curl", 
 /// The Python packages of the test clients, with their versions.
 const REQUIREMENTS: &str = "tests/requirements.txt";
 
+const RUNTIME_CLIENT: &str = "awslambdaric==4.2.2";
+
 pub fn dir() -> PathBuf {
     match std::env::var_os("MYNA_DEPS_DIR") {
         Some(d) => crate::root().join(d),
@@ -29,6 +31,7 @@ pub fn install() -> Result<Vec<String>> {
     fs::create_dir_all(dir()).with_context(|| format!("can't make {}", dir().display()))?;
     let lacking = debian()?;
     python()?;
+    runtime_client()?;
     Ok(lacking)
 }
 
@@ -61,6 +64,23 @@ fn python() -> Result<()> {
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS]);
     quiet(pip.current_dir(crate::root()))?;
     fs::write(&stamp, wanted).with_context(|| format!("can't write {}", stamp.display()))
+}
+
+/// Amazon's own runtime client for Python, for the Python that the tests' functions run on, whatever runs pip.
+fn runtime_client() -> Result<()> {
+    let folder = dir().join(RUNTIME_CLIENT.replace("==", "-"));
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let fresh = dir().join("awslambdaric.new");
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh).with_context(|| format!("can't remove {}", fresh.display()))?;
+    }
+    let mut pip = Command::new(dir().join("venv/bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--python-version=3.11"]);
+    pip.args(["--implementation=cp", "--platform=manylinux2014_x86_64", "--target"]).arg(&fresh).arg(RUNTIME_CLIENT);
+    quiet(&mut pip)?;
+    fs::rename(&fresh, &folder).with_context(|| format!("can't make {}", folder.display()))
 }
 
 fn is_root() -> Result<bool> {
