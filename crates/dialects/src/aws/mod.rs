@@ -8,15 +8,18 @@
 mod check;
 mod eventstream;
 mod fault;
+mod iam;
 mod json;
 mod lambda;
 mod limits;
+pub mod logs;
 mod names;
 mod percent;
 mod reconcile;
 mod respond;
 mod rows;
 mod shared;
+mod sts;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -47,6 +50,7 @@ pub struct Aws {
 
 impl Aws {
     pub fn new(settings: PlatformSettings) -> Self {
+        logs::set_region(&settings.region);
         Self { settings, shared: OnceLock::new() }
     }
 
@@ -68,6 +72,9 @@ impl Aws {
         };
         let result = match &*service {
             "lambda" => lambda::handle(asked).await,
+            "logs" => logs::handle(asked).await,
+            "sts" => sts::handle(&asked),
+            "iam" => iam::handle(&asked).await,
             other => Err(unserved_service(other)),
         };
         let mut reply = result.unwrap_or_else(|error| error.render(protocol, &id.to_string()));

@@ -200,6 +200,10 @@ pub fn delete(tenant: &TenantId, kind: &'static str, name: impl AsRef<str>) -> W
 
 /// The inline policies of a role, as JSON documents, for whoever evaluates them. An unknown role has none.
 pub fn role_documents(rows: &dyn Rows, tenant: &TenantId, role: &str) -> Vec<String> {
+    // A role of another account has no rights here, whatever its name.
+    if !role.contains(&format!("::{tenant}:role")) && role.starts_with("arn:") {
+        return Vec::new();
+    }
     let name = super::names::role_name(role);
     let row = rows.get(&Key::new(tenant, ROLE, name));
     row.and_then(|r| decode::<RoleRow>(&r).ok()).map(|r| r.policies.into_values().collect()).unwrap_or_default()

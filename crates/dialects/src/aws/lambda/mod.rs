@@ -16,6 +16,7 @@ mod tags;
 mod update;
 mod url_config;
 
+pub use describe::runtime_version_arn;
 pub use invoke::{collect, wait_pending};
 #[cfg(test)]
 pub use route::TABLE;

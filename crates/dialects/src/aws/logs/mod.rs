@@ -1,0 +1,155 @@
+//! CloudWatch Logs (JSON 1.1, `logs/2014-03-28` in botocore): reading what functions logged. Groups and streams come and go with
+//! functions; they can't be made or written through this API.
+
+mod filter;
+mod format;
+mod live;
+mod read;
+
+pub use format::format;
+pub(super) use format::{set_region, time};
+
+use super::{
+    control_plane,
+    fault::WireError,
+    json,
+    respond::{self, Reply},
+    shared::Asked,
+};
+use http::StatusCode;
+use model::log::{LogRecord, Stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const TARGET: &str = "Logs_20140328.";
+
+/// Operations that exist and are answered with a refusal.
+const UNSERVED: &[&str] = &[
+    "CreateLogGroup",
+    "CreateLogStream",
+    "DeleteLogGroup",
+    "DeleteLogStream",
+    "DeleteRetentionPolicy",
+    "DescribeMetricFilters",
+    "DescribeSubscriptionFilters",
+    "GetLogRecord",
+    "GetQueryResults",
+    "PutLogEvents",
+    "PutMetricFilter",
+    "PutRetentionPolicy",
+    "PutSubscriptionFilter",
+    "StartQuery",
+    "StopQuery",
+    "TagLogGroup",
+    "TagResource",
+    "UntagResource",
+];
+
+/// The operations that are served.
+#[cfg(test)]
+pub const SERVED: &[&str] =
+    &["DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "FilterLogEvents", "StartLiveTail", "ListTagsForResource"];
+
+pub async fn handle(asked: Asked) -> Result<Reply, WireError> {
+    let target = asked.header("x-amz-target").unwrap_or_default().to_owned();
+    let Some(operation) = target.strip_prefix(TARGET) else {
+        return Err(WireError::new(400, "UnknownOperationException", format!("unknown operation {target:?}")));
+    };
+    let resource = format!("arn:aws:logs:{}:{}:log-group:*", asked.region(), asked.tenant);
+    control_plane(&asked.principal, &format!("logs:{operation}"), &resource)?;
+    match operation {
+        "DescribeLogGroups" => read::groups(&asked),
+        "DescribeLogStreams" => read::streams(&asked),
+        "GetLogEvents" => read::events(&asked).await,
+        "FilterLogEvents" => read::filtered(&asked).await,
+        "StartLiveTail" => live::start(&asked),
+        "ListTagsForResource" => done(&json!({ "tags": {} })),
+        "ListTagsLogGroup" => done(&json!({ "tags": {} })),
+        other if UNSERVED.contains(&other) => Err(WireError::unserved(other)),
+        other => Err(WireError::new(400, "UnknownOperationException", format!("unknown operation {other:?}"))),
+    }
+}
+
+fn done(body: &Value) -> Result<Reply, WireError> {
+    let mut reply = respond::json(StatusCode::OK, body);
+    respond::put(&mut reply, "content-type", "application/x-amz-json-1.1");
+    Ok(reply)
+}
+
+fn invalid(message: impl Into<String>) -> WireError {
+    WireError::new(400, "InvalidParameterException", message)
+}
+
+fn no_group() -> WireError {
+    WireError::new(400, "ResourceNotFoundException", "The specified log group does not exist.")
+}
+
+/// Members that most operations share.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Members {
+    log_group_name: Option<String>,
+    log_group_identifier: Option<String>,
+    log_group_name_prefix: Option<String>,
+    log_group_name_pattern: Option<String>,
+    log_group_identifiers: Option<Vec<String>>,
+    log_stream_name: Option<String>,
+    log_stream_names: Option<Vec<String>>,
+    log_stream_name_prefix: Option<String>,
+    log_stream_name_prefixes: Option<Vec<String>>,
+    filter_pattern: Option<String>,
+    log_event_filter_pattern: Option<String>,
+    order_by: Option<String>,
+    descending: Option<bool>,
+    start_time: Option<i64>,
+    end_time: Option<i64>,
+    start_from_head: Option<bool>,
+    next_token: Option<String>,
+    limit: Option<i64>,
+}
+
+impl Members {
+    fn read(asked: &Asked) -> Result<Self, WireError> {
+        json::members(&asked.body)
+    }
+
+    fn limit(&self, most: usize) -> Result<usize, WireError> {
+        let Some(limit) = self.limit else { return Ok(most) };
+        match usize::try_from(limit) {
+            Ok(n) if (1..=most).contains(&n) => Ok(n),
+            _ => {
+                let mut checks = super::check::Checks::default();
+                checks.range(limit, "limit", 1, i64::try_from(most).unwrap_or(i64::MAX));
+                Err(checks.into_result().err().map_or_else(|| invalid("limit"), |e| invalid(e.message)))
+            }
+        }
+    }
+
+    /// The group that a request names, by name or by ARN; it must exist.
+    fn group(&self, asked: &Asked) -> Result<String, WireError> {
+        let given = self.log_group_name.as_deref().or(self.log_group_identifier.as_deref().map(name_of));
+        let name = given.ok_or_else(|| invalid("logGroupName: a log group must be named"))?;
+        let known = asked.platform().logs().groups(&asked.tenant, name, "", 1);
+        if known.iter().any(|g| &*g.name == name) { Ok(name.to_owned()) } else { Err(no_group()) }
+    }
+}
+
+/// A group's name, from its ARN or itself.
+fn name_of(identifier: &str) -> &str {
+    let name = identifier.split_once(":log-group:").map_or(identifier, |(_, name)| name);
+    name.strip_suffix(":*").unwrap_or(name)
+}
+
+fn group_arn(asked: &Asked, name: &str) -> String {
+    format!("arn:aws:logs:{}:{}:log-group:{name}", asked.region(), asked.tenant)
+}
+
+/// A record as an event's message; nothing for one that the stream's format has no line for.
+fn message(stream: &Stream, record: &LogRecord) -> Option<String> {
+    let mut text = format(stream, record);
+    if text.is_empty() && !matches!(record.line, model::log::Line::Text { .. }) {
+        return None;
+    }
+    text.push('\n');
+    Some(text)
+}
