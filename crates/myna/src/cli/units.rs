@@ -75,6 +75,7 @@ pub fn span(d: Duration) -> String {
         s if s < 0.001 => format!("{:.0} µs", s * 1e6),
         s if s < 0.1 => format!("{:.1} ms", s * 1e3),
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+        s if s < 120.0 && s.fract() == 0.0 => format!("{s} s"),
         s if s < 120.0 => format!("{s:.1} s"),
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
         s if s < 172_800.0 => format!("{:.0} h", s / 3_600.0),
@@ -122,7 +123,7 @@ mod tests {
         assert_eq!([mebibytes("512"), mebibytes("512MB"), mebibytes("1GiB"), mebibytes("2 g")], [Ok(512), Ok(512), Ok(1024), Ok(2048)]);
         assert!(mebibytes("12parsecs").is_err());
         assert_eq!([bytes(12), bytes(1536), bytes(45 << 20)], ["12 B", "1.5 KiB", "45 MiB"]);
-        assert_eq!([span(Duration::from_micros(820)), span(Duration::from_millis(3400))], ["820 µs", "3.4 s"]);
+        assert_eq!([820, 3_400_000, 7_000_000].map(|us| span(Duration::from_micros(us))), ["820 µs", "3.4 s", "7 s"]);
         assert_eq!(time(1_769_860_800_123), "2026-01-31T12:00:00.123Z");
     }
 }

@@ -44,7 +44,6 @@ pub struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum System {
-    /// AWS Lambda.
     Lambda,
 }
 

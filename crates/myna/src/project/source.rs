@@ -84,12 +84,14 @@ impl Source {
             Content::Archive { bytes, tree } => return Ok((bytes.clone(), tree.names().len())),
             Content::Folder(walk) => walk,
         };
+        // What its owner tells Myna is no business of the function's; it may hold values of its variables.
+        let own = walk.files.iter().filter(|f| f.name != settings::FILE);
         let files: Vec<File> = match contents {
-            Contents::All => walk.files.iter().map(runnable_bootstrap).collect(),
+            Contents::All => own.map(runnable_bootstrap).collect(),
             Contents::Program(path) => vec![program(path)?],
             Contents::Without(patterns) => {
                 let rules = Rules { exclude: patterns.iter().map(ToString::to_string).collect(), ..Rules::default() };
-                walk.files.iter().filter(|f| !rules.leaves_out(&f.name, &f.path)).map(runnable_bootstrap).collect()
+                own.filter(|f| !rules.leaves_out(&f.name, &f.path)).map(runnable_bootstrap).collect()
             }
         };
         Ok((packer.pack(&files)?, files.len()))

@@ -22,10 +22,15 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum What {
     /// Every alias of a function.
-    List { name: String },
+    List {
+        /// The function.
+        name: String,
+    },
     /// Create an alias, or point it elsewhere.
     Set {
+        /// The function.
         name: String,
+        /// The alias's name.
         alias: String,
         /// The version that it stands for.
         version: String,
@@ -34,7 +39,12 @@ enum What {
         split: Option<(String, f64)>,
     },
     /// Delete an alias; its versions stay.
-    Delete { name: String, alias: String },
+    Delete {
+        /// The function.
+        name: String,
+        /// The alias's name.
+        alias: String,
+    },
 }
 
 pub async fn run(ctx: &Ctx, args: &Args) -> Done {

@@ -9,6 +9,7 @@ Examples:
   myna completions zsh > ~/.zfunc/_myna
   myna completions fish > ~/.config/fish/completions/myna.fish")]
 pub struct Args {
+    /// Whose script.
     #[arg(value_enum)]
     shell: Shell,
 }

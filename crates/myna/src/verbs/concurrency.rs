@@ -24,16 +24,27 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum What {
     /// What is set, and what is there.
-    Get { name: String },
+    Get {
+        /// The function.
+        name: String,
+    },
     /// Reserve instances, and limit the function to them.
     Set {
+        /// The function.
         name: String,
         /// A number, or none.
         #[arg(value_parser = limit)]
         limit: Limit,
     },
     /// Keep instances of a version or an alias ready.
-    Provision { name: String, qualifier: String, instances: u32 },
+    Provision {
+        /// The function.
+        name: String,
+        /// A version or an alias.
+        qualifier: String,
+        /// How many; 0 for none any more.
+        instances: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

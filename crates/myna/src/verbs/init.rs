@@ -14,23 +14,19 @@ Examples:
   myna init --like lambda-rust hello && myna deploy hello --build
   myna init --like lambda-node             in this folder, when nothing is in the way")]
 pub struct Args {
-    /// What to write.
+    /// Which system and language it is for.
     #[arg(long, value_enum)]
     like: Like,
-    /// Where to.
+    /// The folder to write it into.
     #[arg(value_name = "DIR", default_value = ".")]
-    dir: PathBuf,
+    path: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Like {
-    /// A Python function for AWS Lambda.
     LambdaPython,
-    /// A JavaScript function for AWS Lambda.
     LambdaNode,
-    /// A Rust program for AWS Lambda.
     LambdaRust,
-    /// A Go program for AWS Lambda.
     LambdaGo,
 }
 
@@ -65,8 +61,8 @@ impl Like {
 }
 
 pub fn run(ctx: &Ctx, args: &Args) -> Done {
-    fs::create_dir_all(&args.dir).doing(format!("the folder {} can't be made", args.dir.display()))?;
-    let dir = args.dir.canonicalize().doing(format!("the folder {} can't be read", args.dir.display()))?;
+    fs::create_dir_all(&args.path).doing(format!("the folder {} can't be made", args.path.display()))?;
+    let dir = args.path.canonicalize().doing(format!("the folder {} can't be read", args.path.display()))?;
     let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_else(|| "function".into());
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
     let settings = format!("# What `myna deploy` can't read off the files.\n[function]\nname = \"{name}\"\nmemory = \"128MB\"\ntimeout = \"10s\"\nexclude = [\"event.json\"]\n");
@@ -84,9 +80,9 @@ pub fn run(ctx: &Ctx, args: &Args) -> Done {
         ctx.out.json(&json!({ "name": name, "dir": dir, "files": files.iter().map(|f| f.0).collect::<Vec<_>>() }));
         return Ok(());
     }
-    let (shown, build) = (args.dir.display(), if args.like.built() { " --build" } else { "" });
+    let (shown, build) = (args.path.display(), if args.like.built() { " --build" } else { "" });
     ctx.out.line(format!("{shown}: {}", files.iter().map(|f| f.0).collect::<Vec<_>>().join(", ")));
-    ctx.out.note(format!("next:\n  myna up                              in another terminal\n  myna deploy {shown}{build}\n  myna invoke {name} -d @{}", args.dir.join("event.json").display()));
+    ctx.out.note(format!("next:\n  myna up                              in another terminal\n  myna deploy {shown}{build}\n  myna invoke {name} -d @{}", args.path.join("event.json").display()));
     Ok(())
 }
 
@@ -101,7 +97,7 @@ mod tests {
             let temp = tempfile::tempdir().unwrap();
             let dir = temp.path().join("my function");
             let ctx = Ctx { dir: None, out: Out::new(true, false) };
-            let args = Args { like, dir: dir.clone() };
+            let args = Args { like, path: dir.clone() };
             run(&ctx, &args).unwrap();
             let source = Source::open(&dir, &[], Vec::new()).unwrap();
             assert_eq!(source.settings.name.as_deref(), Some("my-function"));

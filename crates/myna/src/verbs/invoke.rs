@@ -40,7 +40,8 @@ pub async fn run(ctx: &Ctx, args: Args) -> Done {
     let api = super::platform(ctx)?;
     let invoked = lambda::invoke(&api, &args.name, args.qualifier.as_deref(), payload, args.tail).await;
     let invoked = invoked.map_err(|p| {
-        if p.is("InvalidRequestContentException") { p.hint("-d takes JSON; a string needs its quotes: -d '\"text\"'") } else { p }
+        let no_json = p.is("InvalidRequestContentException");
+        if no_json { Problem { exit: Exit::Usage, ..p }.hint("-d takes JSON; a string needs its quotes: -d '\"text\"'") } else { p }
     })?;
     if ctx.out.json {
         ctx.out.json(&document(&invoked));

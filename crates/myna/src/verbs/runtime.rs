@@ -26,7 +26,10 @@ enum What {
     /// Every runtime: found here, or to be had, or neither and why.
     List,
     /// Fetch a runtime from its language's package registry.
-    Install { name: String },
+    Install {
+        /// As functions name it: nodejs22.x.
+        name: String,
+    },
 }
 
 pub async fn run(ctx: &Ctx, args: &Args) -> Done {

@@ -28,9 +28,13 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum What {
     /// Every version of a function.
-    List { name: String },
+    List {
+        /// The function.
+        name: String,
+    },
     /// Keep the function as it is now as a numbered version.
     Publish {
+        /// The function.
         name: String,
         #[arg(long, help = "What is special about it")]
         description: Option<String>,

@@ -24,7 +24,8 @@ try:
     compile(open(path, 'rb').read(), name, 'exec')
 except (SyntaxError, ValueError) as error:
     at = getattr(error, 'lineno', None)
-    sys.exit(f'{name}:{at}: {getattr(error, \"msg\", error)}' if at else f'{name}: {error}')
+    said = f'{type(error).__name__}: {getattr(error, \"msg\", error)}'
+    sys.exit(f'{name}:{at}: {said}' if at else f'{name}: {said}')
 ";
 
 impl Checker {
@@ -99,7 +100,7 @@ mod tests {
         let checker = Checker(Some((Kind::Python, python)));
         let faults = checker.check(&[good, bad, temp.path().join("gone.py")]).await;
         assert_eq!(faults.len(), 1, "{faults:?}");
-        assert!(faults[0].starts_with("bad.py:2: "), "{faults:?}");
+        assert!(faults[0].starts_with("bad.py:2: SyntaxError: "), "{faults:?}");
         assert!(!mark.exists());
     }
 }
