@@ -1,7 +1,14 @@
 //! The state directory: one platform at a time, nobody else's, and everything is there again after a crash.
 
 use myna_tests::{Options, Platform, Result, Signal, Test, binary, ensure, json, tests};
-use std::{fs, os::unix::fs::PermissionsExt, process::Command, thread};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{PermissionsExt, chown, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
 
 pub const ALL: &[Test] = tests![
     killed_and_started_again_it_has_everything,
@@ -9,6 +16,8 @@ pub const ALL: &[Test] = tests![
     the_directory_is_private_and_ignored_by_git,
     sigterm_answers_what_is_in_flight_and_ends_with_success,
     it_refuses_to_listen_beyond_loopback,
+    a_directory_of_a_newer_version_is_refused_untouched,
+    directories_that_are_not_safe_are_refused,
 ];
 
 // A4.1
@@ -74,5 +83,78 @@ fn it_refuses_to_listen_beyond_loopback() -> Result<()> {
     let mut myna = Platform::prepare(Options { args: vec!["--listen".into(), "0.0.0.0:0".into()], ..Options::default() })?;
     let status = myna.refused()?;
     ensure!(!status.success() && myna.log().contains("loopback"), "{status}: {}", myna.log());
+    Ok(())
+}
+
+/// Starts on a directory that must be refused, and returns what was said.
+fn refusal(myna: &mut Platform) -> Result<String> {
+    let status = myna.refused()?;
+    ensure!(status.code().is_some_and(|c| c != 0), "{status}");
+    Ok(myna.log())
+}
+
+// F57a
+fn a_directory_of_a_newer_version_is_refused_untouched() -> Result<()> {
+    let mut myna = Platform::start()?;
+    myna.python("kept", "def handler(e, c): return 1")?;
+    myna.stop()?;
+    let format = myna.dir().join("FORMAT");
+    fs::write(&format, "4711\n")?;
+    let before = contents(&myna.dir())?;
+    let said = refusal(&mut myna)?;
+    ensure!(said.contains("4711") && said.contains("newer"), "{said}");
+    ensure!(contents(&myna.dir())? == before, "the refusal changed something");
+    fs::write(&format, "1\n")?;
+    myna.start_again()?;
+    ensure!(myna.function("kept").call(json!({}))? == 1);
+    Ok(())
+}
+
+/// Every file below a folder with its bytes.
+fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.extend(contents(&entry.path())?);
+        } else if entry.file_type()?.is_file() {
+            found.insert(entry.path(), fs::read(entry.path())?);
+        }
+    }
+    Ok(found)
+}
+
+// H55, F20c
+fn directories_that_are_not_safe_are_refused() -> Result<()> {
+    type Spoil = fn(&Path) -> std::io::Result<()>;
+    let spoilt: [(&str, Spoil); 5] = [
+        ("writable by others", |dir| fs::set_permissions(dir, fs::Permissions::from_mode(0o777))),
+        ("a link where a folder belongs", |dir| {
+            fs::remove_dir_all(dir.join("packages"))?;
+            symlink("/etc", dir.join("packages"))
+        }),
+        ("a link where a file belongs", |dir| {
+            fs::remove_file(dir.join("FORMAT"))?;
+            symlink("/etc/hostname", dir.join("FORMAT"))
+        }),
+        ("secrets that others may read", |dir| {
+            for file in fs::read_dir(dir.join("secrets"))?.flatten() {
+                fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?;
+            }
+            Ok(())
+        }),
+        ("another's", |dir| chown(dir, Some(65534), None)),
+    ];
+    for (what, spoil) in spoilt {
+        let mut myna = Platform::start()?;
+        myna.stop()?;
+        spoil(&myna.dir())?;
+        let said = refusal(&mut myna)?;
+        ensure!(said.contains(&*myna.dir().to_string_lossy()), "{what}: the refusal names no path: {said}");
+    }
+    let mut myna = Platform::prepare(Options::default())?;
+    fs::create_dir(myna.dir())?;
+    fs::write(myna.dir().join("thesis.txt"), "of somebody else")?;
+    ensure!(refusal(&mut myna)?.contains("thesis.txt"), "a folder of other things is taken over");
     Ok(())
 }

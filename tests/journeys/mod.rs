@@ -5,9 +5,21 @@ mod answers;
 mod command_line;
 mod directory;
 mod sdk;
+mod settings;
+mod streams;
 mod urls;
 mod versions;
 
 use myna_tests::Test;
 
-pub const ALL: &[&[Test]] = &[sdk::ALL, answers::ALL, versions::ALL, urls::ALL, amazon::ALL, command_line::ALL, directory::ALL];
+pub const ALL: &[&[Test]] = &[
+    sdk::ALL,
+    answers::ALL,
+    versions::ALL,
+    urls::ALL,
+    amazon::ALL,
+    settings::ALL,
+    streams::ALL,
+    command_line::ALL,
+    directory::ALL,
+];

@@ -8,6 +8,7 @@ use rustix::process::{Resource, Signal, getrlimit};
 use serde::Deserialize;
 use serde_json::json;
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -41,8 +42,6 @@ pub struct Ready {
     pub region: String,
     pub account: String,
     pub role: String,
-    /// A word that the names of all of its cgroups contain.
-    pub cgroup: Option<String>,
 }
 
 /// How a platform is started, where it differs from the usual.
@@ -66,6 +65,8 @@ pub struct Platform {
 struct Running {
     child: Child,
     ready: Ready,
+    /// What its instances' cgroups were seen to be below.
+    groups: BTreeSet<String>,
 }
 
 /// The binary under test: MYNA_BIN, or the one beside this test program.
@@ -125,7 +126,7 @@ impl Platform {
         self.keep(child.stdout.take().expect("stdout is piped"), Some(tx));
         self.keep(child.stderr.take().expect("stderr is piped"), None);
         match rx.recv_timeout(READY_WITHIN) {
-            Ok(ready) => Ok(Ok(Running { child, ready })),
+            Ok(ready) => Ok(Ok(Running { child, ready, groups: BTreeSet::new() })),
             Err(RecvTimeoutError::Disconnected) => Ok(Err(child.wait()?)),
             Err(RecvTimeoutError::Timeout) => {
                 child.kill()?;
@@ -244,6 +245,10 @@ impl Platform {
 
     /// SIGTERM, and the wait for its end.
     pub fn stop(&mut self) -> Result<ExitStatus> {
+        let groups = leaks::groups_of(self.pid());
+        if let Some(running) = &mut self.running {
+            running.groups = groups;
+        }
         self.signal(Signal::TERM)?;
         self.ended()
     }
@@ -263,7 +268,7 @@ impl Platform {
             }
             thread::sleep(Duration::from_millis(10));
         };
-        for left in leaks::of(&self.dir(), running.ready.cgroup.as_deref()) {
+        for left in leaks::of(&self.dir(), &running.groups) {
             runner::complain(left);
         }
         for line in self.log().lines().filter(|l| l.contains("panicked at")) {

@@ -43,6 +43,18 @@ pub fn children_of(pid: u32) -> Vec<u32> {
     all().filter(|p| parent(*p) == Some(pid)).collect()
 }
 
+/// The processes that this one and its descendants started.
+pub fn below(pid: u32) -> Vec<u32> {
+    let family: Vec<(u32, u32)> = all().filter_map(|p| Some((p, parent(p)?))).collect();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&of) = found.get(next) {
+        found.extend(family.iter().filter(|(_, parent)| *parent == of).map(|(child, _)| *child));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
 fn parent(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()

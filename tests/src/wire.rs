@@ -52,6 +52,25 @@ impl Wire {
 
     /// The next whole answer, or None when the peer hung up before one began.
     pub fn answer(&mut self) -> Result<Option<Raw>> {
+        let Some(mut raw) = self.next_head()? else { return Ok(None) };
+        raw.body = match (raw.header("transfer-encoding"), raw.header("content-length")) {
+            (Some("chunked"), None) => self.chunks()?,
+            (None, Some(length)) => self.exactly(length.parse()?)?,
+            (None, None) if raw.status == 204 || raw.status == 304 => Vec::new(),
+            (None, None) => self.rest()?,
+            both => bail!("the answer's length is ambiguous: {both:?}"),
+        };
+        Ok(Some(raw))
+    }
+
+    /// An answer's head alone; its body follows by [`Wire::chunk`].
+    pub fn head(&mut self) -> Result<Raw> {
+        let raw = self.next_head()?.context("the peer hung up")?;
+        ensure!(raw.header("transfer-encoding") == Some("chunked"), "the answer is not chunked: {raw:?}");
+        Ok(raw)
+    }
+
+    fn next_head(&mut self) -> Result<Option<Raw>> {
         let Some(end) = self.until(|held| find(held, b"\r\n\r\n").map(|at| at + 4))? else {
             ensure!(self.held.is_empty(), "the peer hung up within a head: {:?}", String::from_utf8_lossy(&self.held));
             return Ok(None);
@@ -64,15 +83,7 @@ impl Wire {
             first.split(' ').nth(1).and_then(|s| s.parse().ok()).with_context(|| format!("no status line: {first:?}"))?;
         let headers: Vec<_> =
             lines.filter_map(|l| l.split_once(':')).map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned())).collect();
-        let mut raw = Raw { status, headers, body: Vec::new() };
-        raw.body = match (raw.header("transfer-encoding"), raw.header("content-length")) {
-            (Some("chunked"), None) => self.chunks()?,
-            (None, Some(length)) => self.exactly(length.parse()?)?,
-            (None, None) if status == 204 || status == 304 => Vec::new(),
-            (None, None) => self.rest()?,
-            both => bail!("the answer's length is ambiguous: {both:?}"),
-        };
-        Ok(Some(raw))
+        Ok(Some(Raw { status, headers, body: Vec::new() }))
     }
 
     /// True when the peer hung up and sent nothing more.
@@ -83,16 +94,21 @@ impl Wire {
     fn chunks(&mut self) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         loop {
-            let end =
-                self.until(|held| find(held, b"\r\n").map(|at| at + 2))?.context("the peer hung up within a chunked body")?;
-            let size = usize::from_str_radix(String::from_utf8_lossy(&self.held[..end - 2]).trim(), 16)?;
-            self.held.drain(..end);
-            let chunk = self.exactly(size + 2)?;
-            body.extend_from_slice(&chunk[..size]);
-            if size == 0 {
-                return Ok(body);
+            match self.chunk()? {
+                chunk if chunk.is_empty() => return Ok(body),
+                chunk => body.extend(chunk),
             }
         }
+    }
+
+    /// The next piece of a chunked body; empty at its end.
+    pub fn chunk(&mut self) -> Result<Vec<u8>> {
+        let end = self.until(|held| find(held, b"\r\n").map(|at| at + 2))?.context("the peer hung up within a chunked body")?;
+        let size = usize::from_str_radix(String::from_utf8_lossy(&self.held[..end - 2]).trim(), 16)?;
+        self.held.drain(..end);
+        let mut chunk = self.exactly(size + 2)?;
+        chunk.truncate(size);
+        Ok(chunk)
     }
 
     fn exactly(&mut self, bytes: usize) -> Result<Vec<u8>> {
