@@ -1,7 +1,7 @@
 //! The names of all tests, read from the sources: so that a proof can be checked without building anything.
 //!
-//! Three kinds count: a function below an attribute that ends in `test` (libtest's, tokio's); a name in a `tests![…]` list of the
-//! integration program; the folder of a conformance case. A commented-out or unlisted function does not.
+//! Four kinds count: a function below an attribute that ends in `test` (libtest's, tokio's); a name in a `tests![…]` list of the
+//! integration program; a pair of name and function in the list of a runner of its own; the folder of a conformance case. A commented-out or unlisted function does not.
 
 use anyhow::{Context, Result};
 use std::{
@@ -20,6 +20,7 @@ pub fn tests(root: &Path) -> Result<BTreeSet<String>> {
                 let text = fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
                 attributed(&text, &mut found);
                 listed(&text, &mut found);
+                paired(&text, &mut found);
             }
             Ok(())
         })?;
@@ -82,6 +83,20 @@ fn listed(text: &str, found: &mut BTreeSet<String>) {
     }
 }
 
+/// `("name", function),` alone on a line, in the list of a runner of its own.
+fn paired(text: &str, found: &mut BTreeSet<String>) {
+    for line in text.lines().map(str::trim) {
+        let inside = line.strip_prefix("(\"").and_then(|l| l.strip_suffix("),")).and_then(|l| l.split_once("\", "));
+        if let Some((name, function)) = inside
+            && [name, function]
+                .iter()
+                .all(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+        {
+            found.insert(name.to_owned());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +108,7 @@ mod tests {
         let mut found = BTreeSet::new();
         attributed(text, &mut found);
         listed(text, &mut found);
-        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["first", "plain", "second", "with_more"]);
+        paired("    (\"by_pair\", run),\n    (\"mount\", \"PERM\"), (\"umount\", \"PERM\"),\n", &mut found);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["by_pair", "first", "plain", "second", "with_more"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Counting: what a test program's own closing line says, and the sum of all of them.
 //!
 //! Two forms are read. Cargo's: `test result: ok. 5 passed; 0 failed; 1 ignored; …`. Ours: `5 passed, 0 failed, 1 skipped` alone
-//! on a line. A test that can't run on this machine prints `skipped: NAME: reason` and returns; libtest counts it as passed, so
+//! on a line, with `test result: ` before it or not; such a runner says `test NAME ... skipped: REASON`. A libtest test that can't run on this machine prints `skipped: NAME: reason` and returns; libtest counts it as passed, so
 //! it is moved over here, and the reason is repeated at the end of the run.
 
 use std::fmt;
@@ -48,6 +48,8 @@ impl Tally {
             } else if let Some(reason) = line.trim_start().strip_prefix("skipped: ") {
                 unmoved += 1;
                 reasons.push(reason.to_owned());
+            } else if let Some((test, reason)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... skipped: ")) {
+                reasons.push(format!("{test}: {reason}"));
             }
         }
         let mut sum = own.or(libtest)?;
@@ -71,7 +73,8 @@ fn libtest_line(line: &str) -> Option<Tally> {
 
 /// `3 passed, 1 failed, 2 skipped`
 fn own_line(line: &str) -> Option<Tally> {
-    let mut parts = line.trim().split(", ");
+    let counts = line.trim();
+    let mut parts = counts.strip_prefix("test result: ").unwrap_or(counts).split(", ");
     let mut count = |what: &str| parts.next()?.strip_suffix(what)?.parse::<u64>().ok();
     let found = Tally { passed: count(" passed")?, failed: count(" failed")?, skipped: count(" skipped")?, reasons: Vec::new() };
     parts.next().is_none().then_some(found)
@@ -103,6 +106,8 @@ mod tests {
         assert_eq!(Tally::read(out), tally(2, 0, 1, &["needs_kvm: /dev/kvm is absent"]));
         let own = "skipped: needs_kvm: /dev/kvm is absent\n2 passed, 0 failed, 1 skipped";
         assert_eq!(Tally::read(own), tally(2, 0, 1, &["needs_kvm: /dev/kvm is absent"]));
+        let verdicts = "test needs_kvm ... skipped: /dev/kvm is absent\ntest result: 2 passed, 0 failed, 1 skipped";
+        assert_eq!(Tally::read(verdicts), tally(2, 0, 1, &["needs_kvm: /dev/kvm is absent"]));
     }
 
     #[test]

@@ -139,10 +139,12 @@ fn unit(asked: &Asked, built: &[Built], report: &mut Report) -> Result<()> {
         let mut counted = Tally::default();
         for test in tests {
             let mut c = Command::new(&test.path);
-            c.current_dir(&test.folder).env("CARGO_MANIFEST_DIR", &test.folder).arg("--show-output");
+            c.current_dir(&test.folder).env("CARGO_MANIFEST_DIR", &test.folder);
+            // The name first: runners of our own take it from there.
             if let Asked::Names(part) = asked {
                 c.arg(part);
             }
+            c.arg("--show-output");
             counted.add(program(&mut c, &format!("{package} {}", test.target), UNIT_BUDGET, false)?);
         }
         if counted.ran() > 0 {
