@@ -374,10 +374,11 @@ impl Drop for Place<'_> {
             return;
         }
         let mut state = self.engine.lock();
-        if !state.pools.abandon(self.about.unit.revision, self.ticket)
+        let now = self.engine.parts.clock.mono();
+        if !state.pools.abandon(self.about.unit.revision, self.ticket, now)
             && let Ok(Ok(live)) = self.woken.try_recv()
         {
-            state.pools.freed(live.id, &self.about.key, self.engine.parts.clock.mono());
+            state.pools.freed(live.id, &self.about.key, now);
         }
         self.engine.act(state);
     }

@@ -223,25 +223,35 @@ impl Engine {
         let mut expire_at = model::Mono(0);
         loop {
             let now = self.parts.clock.mono();
-            let mut state = self.lock();
-            let freeze_at = state.pools.freeze(now);
-            if now >= expire_at {
-                let next = state.pools.expire(now);
-                expire_at = next.unwrap_or(now + Duration::from_secs(60)).max(now + Duration::from_millis(250));
-            }
-            let idle = state.live.is_empty();
-            self.act(state);
+            let freeze_at = self.tidy(now, &mut expire_at);
             self.unbound.expire(now).await;
-            let wait = expire_at.since(now).min(freeze_at.map_or(Duration::MAX, |at| at.since(now).max(Duration::from_millis(5))));
-            if freeze_at.is_some() {
-                tokio::time::sleep(wait).await;
-            } else {
-                self.asleep.store(true, Ordering::Release);
-                let wait = if idle { Duration::from_secs(60) } else { wait };
-                tokio::select! { () = tokio::time::sleep(wait) => {}, () = self.wake.notified() => tokio::time::sleep(Duration::from_millis(10)).await }
-                self.asleep.store(false, Ordering::Release);
+            if let Some(at) = freeze_at {
+                tokio::time::sleep(at.since(now).max(Duration::from_millis(5))).await;
+                continue;
             }
+            self.asleep.store(true, Ordering::Release);
+            tokio::select! {
+                () = tokio::time::sleep(expire_at.since(now)) => {}
+                () = self.wake.notified() => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    // Something changed: what is due to go may be due sooner.
+                    expire_at = expire_at.min(self.parts.clock.mono() + Duration::from_secs(1));
+                }
+            }
+            self.asleep.store(false, Ordering::Release);
         }
+    }
+
+    /// Returns when there is more to freeze; `expire_at` becomes the time when more is due to go.
+    fn tidy(&self, now: model::Mono, expire_at: &mut model::Mono) -> Option<model::Mono> {
+        let mut state = self.lock();
+        let freeze_at = state.pools.freeze(now);
+        if now >= *expire_at {
+            let next = state.pools.expire(now);
+            *expire_at = next.unwrap_or(now + Duration::from_secs(60)).clamp(now + Duration::from_millis(250), now + Duration::from_secs(60));
+        }
+        self.act(state);
+        freeze_at
     }
 
     /// Kill everything. Nothing of an instance is left when this returns.
@@ -333,6 +343,11 @@ impl Engine {
             }
         }
         observed
+    }
+
+    /// The packages of everything that runs, by content.
+    pub fn packages_in_use(&self) -> HashSet<(TenantId, Arc<str>)> {
+        self.lock().pools.views().map(|v| (v.unit.tenant.clone(), v.unit.package.digest().into())).collect()
     }
 
     /// Instances, reserved memory in bytes, unbound instances.

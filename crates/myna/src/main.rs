@@ -2,6 +2,7 @@
 
 mod admin;
 mod cli;
+mod compose;
 mod platform;
 mod project;
 mod verbs;
@@ -9,6 +10,7 @@ mod verbs;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    compose::run_if_helper();
     let (ctx, verb) = cli::parse();
     match verbs::run(&ctx, verb) {
         Ok(()) => ExitCode::SUCCESS,

@@ -53,7 +53,8 @@ impl Turns {
     pub fn is_empty(&self) -> bool {
         self.ring.is_empty()
     }
-    pub fn others_than(&self, pool: RevisionId) -> bool {
-        self.ring.iter().any(|t| t.1.iter().any(|p| *p != pool))
+    /// Whose turn comes next, this one left out.
+    pub fn first_but(&self, pool: RevisionId) -> Option<RevisionId> {
+        self.ring.iter().find_map(|t| t.1.iter().copied().find(|p| *p != pool))
     }
 }

@@ -122,6 +122,8 @@ struct Pool<W> {
 
 #[derive(Default)]
 struct FunctionState {
+    /// Deleted: it goes when its last call is over.
+    forgotten: bool,
     admitted: u32,
     reserved: Option<u32>,
     arrivals: Arrivals,
@@ -193,13 +195,15 @@ impl<W> Pools<W> {
         }
         tenant.reserved = tenant.reserved - function.reserved.unwrap_or(0) + concurrency.reserved.unwrap_or(0);
         function.reserved = concurrency.reserved;
+        function.forgotten = false;
     }
 
     /// The function is gone; what runs may finish.
     pub fn forget(&mut self, key: &FunctionKey) {
         self.configure(key, &Concurrency::default());
-        if self.functions.get(key).is_some_and(|f| f.admitted == 0) {
-            self.functions.remove(key);
+        if let Some(function) = self.functions.get_mut(key) {
+            function.forgotten = true;
+            self.drop_forgotten(key);
         }
     }
 
@@ -263,6 +267,13 @@ impl<W> Pools<W> {
                 tenant.unreserved = tenant.unreserved.saturating_sub(1);
             }
         }
+        self.drop_forgotten(key);
+    }
+
+    fn drop_forgotten(&mut self, key: &FunctionKey) {
+        if self.functions.get(key).is_some_and(|f| f.forgotten && f.admitted == 0) {
+            self.functions.remove(key);
+        }
     }
 
     fn pool(&mut self, unit: &Arc<Unit>) -> &mut Pool<W> {
@@ -316,6 +327,8 @@ impl<W> Pools<W> {
         pool.starting -= 1;
         pool.free.push(id);
         self.serve(revision, id, now);
+        // It may have fewer slots than its unit let expect.
+        self.scale(revision, now);
         self.feed(now);
     }
 
@@ -363,7 +376,7 @@ impl<W> Pools<W> {
         if !pool.free.contains(&id) {
             pool.free.push(id);
         }
-        if self.must_share(revision) {
+        if self.must_share(id) {
             self.drain(id);
             return;
         }
@@ -449,13 +462,15 @@ impl<W> Pools<W> {
     }
 
     /// A caller that waited has gone. `false`: it was granted a slot already, which it must give back.
-    pub fn abandon(&mut self, revision: RevisionId, ticket: Ticket) -> bool {
+    pub fn abandon(&mut self, revision: RevisionId, ticket: Ticket, now: Mono) -> bool {
         let Some(pool) = self.pools.get_mut(&revision) else { return false };
         let Some(at) = pool.waiting.iter().position(|w| w.0 == ticket) else { return false };
         if let Some((_, key, _)) = pool.waiting.remove(at) {
             self.count_out(&key);
         }
         self.sweep(revision);
+        // It may have been the one whose turn held up everybody behind it.
+        self.feed(now);
         true
     }
 

@@ -93,18 +93,32 @@ impl<W> Pools<W> {
         false
     }
 
-    /// Somebody else waits for room and this pool holds more than an equal part of it.
-    pub(super) fn must_share(&self, revision: RevisionId) -> bool {
-        if !self.turns.others_than(revision) || self.starts >= self.config.starts_max {
+    /// Somebody else waits for room, and this instance's pool holds more than an equal part of it. Where the next in turn needs
+    /// more than an equal part, everybody gives way. Instances that are kept ready are nobody's to share.
+    pub(super) fn must_share(&self, id: InstanceId) -> bool {
+        let revision = self.instances[&id].revision;
+        let Some(next) = self.turns.first_but(revision).filter(|_| self.starts < self.config.starts_max) else { return false };
+        if self.instances[&id].provisioned {
+            return false;
+        }
+        let (mut held, mut own, mut kept) = ((0, 0), (0, 0), (0, 0));
+        for inst in self.instances.values().filter(|i| matches!(i.phase, Phase::Starting | Phase::Ready)) {
+            let add = |sum: &mut (u64, usize)| *sum = (sum.0 + inst.reserved_bytes, sum.1 + 1);
+            add(&mut held);
+            if inst.provisioned {
+                add(&mut kept);
+            } else if inst.revision == revision {
+                add(&mut own);
+            }
+        }
+        let need = self.need(&self.pools[&next].unit);
+        let (memory, count) = (self.config.memory_bytes, self.config.instances_max);
+        if held.0 + need <= memory && held.1 < count {
             return false;
         }
         let active = self.pools.values().filter(|p| p.busy > 0 || !p.waiting.is_empty()).count().max(1);
-        let pool = &self.pools[&revision];
-        let one = self.need(&pool.unit);
-        let holds = u64::from(pool.members) * one;
-        let full = self.memory_used - self.memory_leaving + one > self.config.memory_bytes
-            || self.instances.len() >= self.config.instances_max;
-        full && holds > self.config.memory_bytes / active as u64
+        let (memory_share, count_share) = ((memory - kept.0) / active as u64, count.saturating_sub(kept.1) / active);
+        own.0 > memory_share || own.1 > count_share || need > memory_share || count_share == 0
     }
 
     /// Take an instance out of use.
@@ -175,10 +189,10 @@ impl<W> Pools<W> {
 
     /// Keep this many instances of a unit ready.
     pub fn provision(&mut self, unit: &Arc<Unit>, wanted: u32, now: Mono) {
-        let pool = self.pool(unit);
-        if pool.provisioned_wanted == wanted {
+        if self.pools.get(&unit.revision).map_or(0, |p| p.provisioned_wanted) == wanted {
             return;
         }
+        let pool = self.pool(unit);
         pool.provisioned_wanted = wanted;
         pool.provisioned_failed = false;
         if wanted > 0 {
@@ -195,6 +209,8 @@ impl<W> Pools<W> {
         }
         self.pool(unit).provisioned_have -= dropped;
         self.scale(unit.revision, now);
+        // What is not kept any more may make room for others.
+        self.feed(now);
         self.sweep(unit.revision);
     }
 

@@ -12,7 +12,10 @@ use model::{
     ports::{Platform, Request, Response},
 };
 use reply::{fault, json};
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::sync::mpsc;
 
 /// What the composition knows and no port tells.
@@ -33,6 +36,16 @@ pub trait AdminHost: Send + Sync {
     fn console_link(&self) -> Result<String, Fault>;
     /// What only the composition can say of a unit: the runtime that was resolved, its share of the CPU, its sandbox.
     fn explain(&self, unit: &Unit) -> Vec<wire::Explained>;
+}
+
+/// Where the interpreter of a runtime lies on this machine; inside an instance it is seen elsewhere.
+pub fn program(runtime: &model::ports::Runtime) -> Option<PathBuf> {
+    let inside = Path::new(runtime.argv.first()?);
+    let seen = |mount: &&model::sandbox::Mount| inside.starts_with(&mount.target);
+    let mount = runtime.mounts.iter().filter(seen).max_by_key(|m| m.target.len())?;
+    let rest = inside.strip_prefix(&mount.target).ok()?;
+    let outside = if rest.as_os_str().is_empty() { mount.source.clone() } else { mount.source.join(rest) };
+    outside.is_file().then_some(outside)
 }
 
 /// Turns a stored record into the line that its owner's system would show, without the line end.
@@ -187,3 +200,6 @@ fn decoded(text: &str) -> String {
     }
     String::from_utf8_lossy(&out).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,10 @@ use model::{
     ports::{PlatformSettings, Response, Sandbox},
     sandbox::Leftover,
 };
-use runtimes::Catalogue;
+use runtimes::{Catalogue, names::Language};
 use sandbox_process::Process;
 use std::{
+    io::Read,
     path::Path,
     sync::{
         Arc, OnceLock,
@@ -59,7 +60,7 @@ impl Host {
     }
 
     pub fn dir(&self) -> &Path {
-        self.store.path()
+        self.store.directory().path()
     }
     pub fn set_console(&self, console: Arc<Console>) {
         let _ = self.console.set(console);
@@ -84,7 +85,12 @@ impl Host {
         Arc::new(move |capability| {
             let (store, capability) = (store.clone(), capability.to_owned());
             Box::pin(async move {
-                let read = move || store.open_link(&capability).ok().and_then(|path| std::fs::read(path).ok());
+                let read = move || {
+                    let mut archive = store.packages().open_link(&capability).ok()?;
+                    let mut bytes = Vec::with_capacity(usize::try_from(archive.bytes).ok()?);
+                    archive.file.read_to_end(&mut bytes).ok()?;
+                    Some(bytes)
+                };
                 let bytes = tokio::task::spawn_blocking(read).await.ok()??;
                 let mut response = Response::new(ReplyBody::Bytes(bytes.into()));
                 response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/zip"));
@@ -138,7 +144,7 @@ impl AdminHost for Host {
                 memory_reserved_bytes: reserved,
                 memory_budget_bytes: self.config.promised_bytes(),
                 rss_bytes: rss(),
-                journal_dropped: stats.dropped,
+                journal_dropped: stats.log_lines_lost + stats.records_lost,
             },
             retention: retention(&self.config, &stats),
             warnings,
@@ -162,18 +168,17 @@ impl AdminHost for Host {
 
     fn runtimes(&self) -> Fut<'_, Vec<wire::RuntimeRow>> {
         let runtimes = self.runtimes.clone();
-        Box::pin(async move {
-            let all = tokio::task::spawn_blocking(move || runtimes.list().into_iter().map(row).collect());
-            all.await.unwrap_or_default()
-        })
+        Box::pin(async move { tokio::task::spawn_blocking(move || rows(&runtimes)).await.unwrap_or_default() })
     }
 
     fn install<'a>(&'a self, name: &'a str, say: mpsc::UnboundedSender<String>) -> Fut<'a, Result<wire::RuntimeRow, Fault>> {
         let (runtimes, name) = (self.runtimes.clone(), name.to_owned());
         Box::pin(async move {
             let work = move || {
-                runtimes.install(&name, &mut |step| drop(say.send(step.to_owned())))?;
-                let found = runtimes.list().into_iter().find(|r| r.name == name).map(row);
+                for line in runtimes.install(&name, &mut |step| drop(say.send(step.to_owned())))? {
+                    let _ = say.send(line);
+                }
+                let found = rows(&runtimes).into_iter().find(|r| r.name == name);
                 found.ok_or_else(|| Fault::not_found(format!("there is no runtime named {name:?}")))
             };
             tokio::task::spawn_blocking(work).await.map_err(Fault::internal)?
@@ -214,17 +219,23 @@ impl AdminHost for Host {
     }
 }
 
-fn row(r: runtimes::Listed) -> wire::RuntimeRow {
-    wire::RuntimeRow {
-        name: r.name,
-        found: r.found,
-        origin: r.origin,
-        program: r.program,
-        installable: r.installable,
-        mend: r.mend,
-        libraries: r.libraries,
-        notes: r.notes,
-    }
+/// Every runtime name with what serves it here.
+fn rows(runtimes: &Catalogue) -> Vec<wire::RuntimeRow> {
+    let row = |(named, found): (&'static runtimes::names::Named, Result<Arc<model::ports::Runtime>, Fault>)| {
+        let blank = wire::RuntimeRow { name: named.name.into(), installable: matches!(named.language, Language::Python | Language::Node | Language::Java), ..wire::RuntimeRow::default() };
+        match found {
+            Ok(r) => wire::RuntimeRow {
+                found: r.found.to_string(),
+                origin: r.origin.to_string(),
+                program: crate::admin::program(&r),
+                libraries: r.libraries.clone(),
+                notes: r.notes.clone(),
+                ..blank
+            },
+            Err(fault) => wire::RuntimeRow { origin: fault.message, mend: fault.hint, ..blank },
+        }
+    };
+    runtimes.list().into_iter().map(row).collect()
 }
 
 /// What this machine can do, without a platform.
@@ -236,7 +247,27 @@ pub fn machine() -> Vec<wire::Finding> {
         detail: f.detail,
         mend: f.remedy.map(Into::into),
     };
-    sandbox_process::probe().into_iter().map(finding).collect()
+    let mut all = crate::verbs::doctor::machine();
+    all.extend(sandbox_process::probe().into_iter().map(finding));
+    all.extend(languages());
+    all
+}
+
+/// The language runtimes, as a platform of this user would find them.
+fn languages() -> Vec<wire::Finding> {
+    let state_dir = std::env::temp_dir().join(format!("myna-doctor-{}", std::process::id()));
+    let runtimes = Catalogue::new(runtimes::Config { managed_dir: managed_dir(), state_dir: state_dir.clone(), ..runtimes::Config::default() });
+    let findings = rows(&runtimes)
+        .into_iter()
+        .map(|r| wire::Finding {
+            what: format!("runtime {}", r.name),
+            state: if r.found.is_empty() { wire::FindingState::Absent } else { wire::FindingState::Ok },
+            detail: if r.found.is_empty() { r.origin } else { format!("{}, {}", r.found, r.origin) },
+            mend: r.mend,
+        })
+        .collect();
+    let _ = std::fs::remove_dir_all(state_dir);
+    findings
 }
 
 fn retention(config: &Config, stats: &store::StoreStats) -> Vec<wire::Retention> {
@@ -260,7 +291,8 @@ pub fn store_options(config: &Config) -> store::Options {
 }
 
 pub fn runtime_config(config: &Config, dir: &Path) -> runtimes::Config {
-    runtimes::Config { managed_dir: managed_dir(), state_dir: dir.join("runtimes"), configured: config.runtimes.iter().cloned().collect() }
+    let configured = config.runtimes.iter().cloned().collect();
+    runtimes::Config { managed_dir: managed_dir(), state_dir: dir.join("runtimes"), configured, verify: None }
 }
 
 /// Runtimes that Myna installed are this user's, whatever platform uses them.

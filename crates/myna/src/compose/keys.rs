@@ -1,9 +1,6 @@
 //! The key that comes with a platform, made at the first start, and what a role may do.
 
-use model::{
-    Credential, Key, Principal, Resource, TenantId,
-    ports::{Identities, Rows},
-};
+use model::{Credential, Key, Principal, TenantId, ports::Identities};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -83,22 +80,10 @@ impl policy::IdentityDocuments for RolePolicies {
         if let Some(documents) = self.parsed.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
             return documents.clone();
         }
-        let texts = dialects::aws::role_documents(&RowsOf(&self.store), tenant, role);
+        let texts = dialects::aws::role_documents(self.store.resources(), tenant, role);
         // What doesn't parse was never accepted; should it be there all the same, it allows nothing.
         let documents: Parsed = texts.iter().filter_map(|t| policy::Document::parse(t).ok()).map(Arc::new).collect();
         self.parsed.write().unwrap_or_else(PoisonError::into_inner).insert(name, documents.clone());
         documents
-    }
-}
-
-/// The store's rows as a dialect reads them.
-pub struct RowsOf<'a>(pub &'a Store);
-
-impl Rows for RowsOf<'_> {
-    fn get(&self, key: &Key) -> Option<Resource> {
-        self.0.resources().get(key)
-    }
-    fn list(&self, tenant: &TenantId, kind: &'static str, prefix: &str) -> Vec<Resource> {
-        self.0.resources().list(tenant, kind, prefix, "", usize::MAX)
     }
 }

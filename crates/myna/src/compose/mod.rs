@@ -20,11 +20,13 @@ use doors::{AdminDoor, ConsoleDoor};
 use engine::{Engine, Parts, Plane, pools};
 use gateway::{Bind, Door, aws::AwsDoor};
 
-use keys::{AccessKey, Keys, RolePolicies, RowsOf};
+use keys::{AccessKey, Keys, RolePolicies};
 use model::{
     Fault, Fut, Key,
     access::Authority,
-    ports::{Capacity, Contract, Dialect, InstanceCaller, Platform, PlatformSettings, Request, Response, Runtime, Sandbox},
+    event::Record,
+    log::LogLine,
+    ports::{Capacity, Contract, Dialect, InstanceCaller, Journal, Platform, PlatformSettings, Request, Response, Runtime, Sandbox},
     sandbox::Tier,
 };
 use node::Node;
@@ -60,8 +62,8 @@ impl Built {
         let config = Arc::new(config);
         let clock = Arc::new(Machine);
         let store = Store::open(&config.dir, host::store_options(&config), clock.clone())?;
-        let dir = store.path().to_path_buf();
-        let key: AccessKey = serde_json::from_slice(&store.secret("access-key", keys::generate)?)
+        let dir = store.directory().path().to_path_buf();
+        let key: AccessKey = serde_json::from_slice(&store.directory().secret("access-key", keys::generate)?)
             .context("the file access-key in the state directory is damaged; remove it to get a new key")?;
 
         let sandbox = Process::start(sandbox_process::Config {
@@ -82,7 +84,7 @@ impl Built {
                 contracts: contracts::all().into_iter().map(|c: Arc<dyn Contract>| (c.name(), c)).collect(),
                 runtimes: Arc::new(Resolver(runtimes.clone())),
                 policy: policy.clone(),
-                journal: store.journal(),
+                journal: Arc::new(Journaled(store.clone())),
                 framer: |framed| if framed { contracts::lambda::log_frames::frames() } else { contracts::lambda::log_frames::lines() },
                 format: dialects::aws::logs::format,
                 chance: || f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX),
@@ -141,7 +143,7 @@ impl Built {
             dialect.start(self.node.clone()).await?;
         }
         let housekeeping = tokio::spawn(self.engine.clone().housekeep());
-        let maintenance = tokio::spawn(maintain(self.store.clone()));
+        let maintenance = tokio::spawn(maintain(self.store.clone(), self.engine.clone()));
         self.host.set_phase(host::Phase::Ready);
         ready(&self.host);
         let draining = { let (host, drain) = (self.host.clone(), stop.drain.clone()); async move { drain.cancelled().await; host.set_phase(host::Phase::Draining) } };
@@ -191,29 +193,42 @@ fn follow_commits(store: &Arc<Store>, engine: &Arc<Engine>, dialects: &[Arc<dyn 
             for dialect in &dialects {
                 let own: Vec<Key> = changed.iter().filter(|k| dialect.kinds().contains(&k.kind)).cloned().collect();
                 if !own.is_empty() {
-                    engine.apply(dialect.reconcile(&own, &RowsOf(&store)));
+                    engine.apply(dialect.reconcile(&own, store.resources()));
                 }
             }
         }
     };
-    reconcile(&store.keys());
+    reconcile(&store.resources().keys());
     let roles = roles.clone();
-    store.on_commit(move |changed| {
+    store.resources().on_commit(move |changed| {
         roles.forget(changed);
         reconcile(changed);
     });
 }
 
 /// Retention, every minute.
-async fn maintain(store: Arc<Store>) {
+async fn maintain(store: Arc<Store>, engine: Arc<Engine>) {
     let mut each_minute = tokio::time::interval(std::time::Duration::from_secs(60));
     loop {
         each_minute.tick().await;
-        let store = store.clone();
-        let done = tokio::task::spawn_blocking(move || store.maintain()).await;
-        if let Err(error) = done {
-            tracing::error!("retention failed: {error}");
+        let (store, in_use) = (store.clone(), engine.packages_in_use());
+        match tokio::task::spawn_blocking(move || store.maintain(&in_use)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!("retention failed: {error}"),
+            Err(error) => tracing::error!("retention broke off: {error}"),
         }
+    }
+}
+
+/// Where the engine writes down what is finished.
+struct Journaled(Arc<Store>);
+
+impl Journal for Journaled {
+    fn line(&self, line: LogLine) {
+        self.0.journal().line(line);
+    }
+    fn record(&self, record: Record) {
+        self.0.journal().record(record);
     }
 }
 

@@ -84,7 +84,8 @@ impl<'a> Dev<'a> {
             None => ctx.out.note(format!("call it from another terminal: myna invoke {}", dev.name)),
         }
         ctx.out.note(format!("watching {}; same engine and limits as without dev", dev.root.display()));
-        dev.check(&[]).await;
+        let written = source.folder().into_iter().flat_map(|walk| &walk.files).filter(|f| !f.name.contains("node_modules/") && !f.name.contains("site-packages/"));
+        dev.show_faults(&dev.checker.check(&written.map(|f| f.path.clone()).collect::<Vec<_>>()).await);
         dev.log = dev.open_log().await;
         Ok(dev)
     }
@@ -137,10 +138,6 @@ impl<'a> Dev<'a> {
         }
     }
 
-    async fn check(&self, changed: &[PathBuf]) {
-        let faults = self.checker.check(changed).await;
-        self.show_faults(&faults);
-    }
     fn show_faults(&self, faults: &[String]) {
         for fault in faults {
             self.ctx.out.warn(format!("{fault}\ncalls are answered with this error until it is mended"));

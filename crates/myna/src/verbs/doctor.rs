@@ -1,5 +1,5 @@
-//! `myna doctor`: what this machine can do. It needs no running platform: what the composition finds (sandboxes, language
-//! runtimes) comes in as a function; the rest is read off the machine.
+//! `myna doctor`: what this machine can do. It needs no running platform. The composition says what sandboxes and language
+//! runtimes find, and adds what is read off the machine here.
 
 mod machine;
 
@@ -21,8 +21,7 @@ It ends with 1 when something is missing that `myna up` needs.")]
 pub struct Args {}
 
 pub fn run(ctx: &Ctx, _args: Args, findings: impl FnOnce() -> Vec<Finding>) -> Done {
-    let mut findings = findings();
-    findings.extend(machine::findings());
+    let findings = findings();
     if ctx.out.json {
         ctx.out.json(&findings);
     } else {
@@ -40,4 +39,9 @@ fn row(f: &Finding) -> Vec<String> {
         FindingState::Missing => "MISSING",
     };
     vec![f.what.clone(), state.to_string(), f.detail.clone(), f.mend.clone().filter(|_| f.state != FindingState::Ok).unwrap_or_default()]
+}
+
+/// What concerns the platform itself.
+pub fn machine() -> Vec<Finding> {
+    machine::findings()
 }

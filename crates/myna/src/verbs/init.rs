@@ -65,6 +65,8 @@ pub fn run(ctx: &Ctx, args: &Args) -> Done {
     let dir = args.path.canonicalize().doing(format!("the folder {} can't be read", args.path.display()))?;
     let name = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_else(|| "function".into());
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
+    // A package of Rust's can't begin with a digit.
+    let name = if name.starts_with(|c: char| c.is_ascii_digit()) { format!("fn-{name}") } else { name };
     let settings = format!("# What `myna deploy` can't read off the files.\n[function]\nname = \"{name}\"\nmemory = \"128MB\"\ntimeout = \"10s\"\nexclude = [\"event.json\"]\n");
     let mut files: Vec<(&str, String)> = args.like.files().iter().map(|(file, text)| (*file, text.replace("PROJECT_NAME", &name))).collect();
     files.push(("myna.toml", settings));

@@ -77,7 +77,7 @@ pub fn run(ctx: &Ctx, verb: Verb) -> Done {
     match verb {
         // The platform brings its own threads, and must be alone in the process when it starts.
         Verb::Up(args) => up::run(ctx, args),
-        Verb::Doctor(args) => doctor::run(ctx, args, doctor::machine),
+        Verb::Doctor(args) => doctor::run(ctx, args, crate::compose::machine),
         Verb::Completions(args) => completions::run(ctx, &args),
         Verb::Init(args) => init::run(ctx, &args),
         asking => {

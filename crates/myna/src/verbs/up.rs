@@ -1,22 +1,148 @@
 //! `myna up`: the platform itself. This file is the command line of it; the composition does the rest.
 
-use crate::cli::{
-    Ctx,
-    problem::{Done, Problem},
+use crate::{
+    admin::AdminHost,
+    cli::{
+        Ctx,
+        problem::{Doing, Done, Problem},
+    },
+    compose::{Built, Config, Host},
+    platform::registry,
 };
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  myna up                                a platform in ./.myna, AWS APIs on 127.0.0.1:9000")]
+  myna up                                a platform in ./.myna, AWS APIs on 127.0.0.1:9000
+  myna up --dir /srv/myna                its state somewhere else
+  myna up --listen 127.0.0.1:4566        on another port
+  myna up --config myna.toml             settings from a file; options here win over it")]
 pub struct Args {
+    /// Settings: every option here, and what has no option.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Where the AWS APIs listen; loopback only. [default: 127.0.0.1:9000]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// Where the console listens; loopback only. [default: 127.0.0.1:9080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub console: Option<SocketAddr>,
+    /// Don't ask AWS clients for signatures. Everything else is still checked.
+    #[arg(long)]
+    pub no_auth: bool,
+    /// The region that names carry. [default: us-east-1]
+    #[arg(long)]
+    pub region: Option<String>,
+    /// The account that names carry: twelve digits. [default: 000000000000]
+    #[arg(long, value_name = "ID")]
+    pub account: Option<String>,
 }
 
-pub fn run(_ctx: &Ctx, _args: Args) -> Done {
-    Err(Problem::failed("this build has no platform in it: the composition is not linked yet"))
+/// The line that `--json` prints once the platform takes calls.
+#[derive(serde::Serialize)]
+struct Announcement<'a> {
+    ready: bool,
+    aws: String,
+    console: String,
+    dir: &'a Path,
+    admin: PathBuf,
+    access_key_id: &'a str,
+    secret_access_key: &'a str,
+    region: &'a str,
+    account: &'a str,
+    role: String,
+    pid: u32,
+}
+
+pub fn run(ctx: &Ctx, args: Args) -> Done {
+    let began = Instant::now();
+    let dir = ctx.dir.clone().unwrap_or_else(|| PathBuf::from(".myna"));
+    let config = Config::load(dir, &args).map_err(|e| Problem::usage(e.to_string()))?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).with_target(false).init();
+    // One thread serves: on it a call meets no lock that anybody else holds. The main thread, since sandboxes end with it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing("the platform can't start")?;
+    let ended = runtime.block_on(serve(ctx, config, began));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    ended
+}
+
+async fn serve(ctx: &Ctx, config: Config, began: Instant) -> Done {
+    let platform = Built::new(config).map_err(|e| refusal(&e))?;
+    let stop = gateway::Stop::default();
+    let signals = tokio::spawn(signals(stop.clone()));
+    let dir = platform.host.dir().to_path_buf();
+    let report = platform
+        .run(stop, |host| {
+            if let Err(error) = registry::announce(&dir) {
+                tracing::warn!("other folders will not find this platform by themselves: {error}");
+            }
+            announce(ctx, host, began);
+        })
+        .await;
+    signals.abort();
+    let _ = registry::withdraw(&dir);
+    let report = report.map_err(|e| refusal(&e))?;
+    if report.drained_off > 0 || report.cut > 0 {
+        ctx.out.warn(format!("stopped; {} requests were answered 503, {} connections were cut", report.drained_off, report.cut));
+    } else if !ctx.out.json {
+        ctx.out.note("stopped");
+    }
+    Ok(())
+}
+
+/// The first signal drains, the second ends what is left.
+async fn signals(stop: gateway::Stop) {
+    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set in a process of one's own");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal handler can be set in a process of one's own");
+    for token in [&stop.drain, &stop.now] {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        token.cancel();
+    }
+}
+
+fn announce(ctx: &Ctx, host: &Host, began: Instant) {
+    let status = host.status();
+    let access = host.access().aws.unwrap_or_default();
+    if ctx.out.json {
+        ctx.out.json(&Announcement {
+            ready: true,
+            aws: access.endpoint_url,
+            console: host.console_address(),
+            dir: &status.dir,
+            admin: status.dir.join("admin.sock"),
+            access_key_id: &access.access_key_id,
+            secret_access_key: &access.secret_access_key,
+            region: &status.region,
+            account: &status.account,
+            role: status.default_role.clone(),
+            pid: status.pid,
+        });
+        return;
+    }
+    ctx.out.good(format!("myna {} is ready after {} ms", status.version, began.elapsed().as_millis()));
+    ctx.out.pairs(&[
+        ("AWS APIs", access.endpoint_url.clone()),
+        ("console", format!("{}   (myna open prints a link that logs in)", host.console_address())),
+        ("directory", status.dir.display().to_string()),
+        ("account", format!("{} in {}{}", status.account, status.region, if status.signatures { "" } else { ", signatures waived" })),
+        ("default role", status.default_role.clone()),
+    ]);
+    for warning in &status.warnings {
+        ctx.out.warn(warning);
+    }
+    ctx.out.line("");
+    ctx.out.line("In another terminal:");
+    ctx.out.line(format!("  eval \"$(myna env --dir {})\" && aws lambda list-functions", status.dir.display()));
+    ctx.out.line("  myna init --like lambda-python hello && myna deploy hello && myna invoke hello");
+    ctx.out.line("Stop with Ctrl-C; once more stops at once.");
+}
+
+fn refusal(error: &anyhow::Error) -> Problem {
+    Problem::failed(format!("the platform did not start: {error:#}"))
 }

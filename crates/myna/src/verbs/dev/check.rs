@@ -19,13 +19,14 @@ enum Kind {
 
 const PYTHON: &str = "\
 import sys
-path, name = sys.argv[1:3]
-try:
-    compile(open(path, 'rb').read(), name, 'exec')
-except (SyntaxError, ValueError) as error:
-    at = getattr(error, 'lineno', None)
-    said = f'{type(error).__name__}: {getattr(error, \"msg\", error)}'
-    sys.exit(f'{name}:{at}: {said}' if at else f'{name}: {said}')
+for path in sys.argv[1:]:
+    name = path.rsplit('/', 1)[-1]
+    try:
+        compile(open(path, 'rb').read(), name, 'exec')
+    except (SyntaxError, ValueError) as error:
+        at = getattr(error, 'lineno', None)
+        said = f'{type(error).__name__}: {getattr(error, \"msg\", error)}'
+        print(f'{name}:{at}: {said}' if at else f'{name}: {said}')
 ";
 
 impl Checker {
@@ -37,14 +38,13 @@ impl Checker {
         Self(kind.zip(program))
     }
 
-    /// What is wrong with these files, a line or more each.
+    /// What is wrong with these files, an entry each.
     pub async fn check(&self, files: &[PathBuf]) -> Vec<String> {
+        /// More at once come from an installation or a checkout, not from somebody's editor.
+        const FILES_MAX: usize = 50;
         let Some((kind, program)) = &self.0 else { return Vec::new() };
-        let mut faults = Vec::new();
-        for file in files.iter().filter(|f| f.is_file() && kind.reads(f)) {
-            faults.extend(kind.fault(program, file).await);
-        }
-        faults
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).filter(|f| kind.reads(f) && f.is_file()).take(FILES_MAX).collect();
+        if files.is_empty() { Vec::new() } else { kind.faults(program, &files).await }
     }
 }
 
@@ -57,27 +57,38 @@ impl Kind {
         }
     }
 
-    async fn fault(self, program: &Path, file: &Path) -> Option<String> {
-        const PATIENCE: Duration = Duration::from_secs(5);
-        let mut command = Command::new(program);
-        let own = file.file_name().unwrap_or_default();
+    async fn faults(self, program: &Path, files: &[&Path]) -> Vec<String> {
         match self {
             // Isolated: neither the environment nor the project's folder can change what is run.
-            Kind::Python => command.args(["-I", "-S", "-c", PYTHON]).arg(file).arg(own),
-            Kind::Node => command.arg("--check").arg(file),
-        };
-        command.env_clear().current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
-        let output = tokio::time::timeout(PATIENCE, command.output()).await.ok()?.ok()?;
-        if output.status.success() {
-            return None;
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        match self {
-            Kind::Python => said.lines().next().map(str::to_string),
-            // Node quotes the line, points into it, and adds a stack of its own after an empty line.
-            Kind::Node => said.contains("SyntaxError").then(|| said.lines().take_while(|l| !l.trim_start().starts_with("at ")).collect::<Vec<_>>().join("\n").trim_end().to_string()),
+            Kind::Python => {
+                let said = said(Command::new(program).args(["-I", "-S", "-c", PYTHON]).args(files)).await;
+                said.map(|s| s.0.lines().map(str::to_string).collect()).unwrap_or_default()
+            }
+            Kind::Node => {
+                let mut faults = Vec::new();
+                for file in files {
+                    let said = said(Command::new(program).arg("--check").arg(file)).await;
+                    faults.extend(said.and_then(|s| node_fault(&s.1)));
+                }
+                faults
+            }
         }
     }
+}
+
+/// Node quotes the line, points into it, names the error, and adds a stack of its own.
+fn node_fault(said: &str) -> Option<String> {
+    let own = said.lines().take_while(|l| !l.trim_start().starts_with("at "));
+    said.contains("SyntaxError").then(|| own.collect::<Vec<_>>().join("\n").trim_end().to_string())
+}
+
+/// What a program writes to its standard output and error, if it ends in time.
+async fn said(command: &mut Command) -> Option<(String, String)> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    command.env_clear().current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.ok()?.ok()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some((text(&output.stdout), text(&output.stderr)))
 }
 
 #[cfg(test)]
