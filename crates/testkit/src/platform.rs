@@ -121,6 +121,11 @@ impl FakePlatform {
     pub fn committed(&self) -> &dyn Rows {
         &self.rows
     }
+    /// A function of the default tenant, as the catalogue has it.
+    pub fn function(&self, name: &str) -> Arc<Function> {
+        let found = Platform::function(self, &self.settings.default_tenant, name);
+        found.unwrap_or_else(|| panic!("the catalogue has no function {name}"))
+    }
     pub fn root(&self) -> Principal {
         Principal::Root { tenant: self.settings.default_tenant.clone() }
     }
@@ -150,7 +155,7 @@ impl Platform for FakePlatform {
     }
     fn check(&self, target: &Target, _trigger: Trigger) -> Result<Arc<Unit>, Fault> {
         let missing = || Fault::not_found("no such function");
-        let function = self.function(&target.tenant, target.function.as_str()).ok_or_else(missing)?;
+        let function = Platform::function(self, &target.tenant, target.function.as_str()).ok_or_else(missing)?;
         let wanted = target.qualifier.as_deref().unwrap_or("$LATEST");
         let version = function.aliases.get(wanted).map_or(wanted, |a| &a.version);
         function.versions.get(version).cloned().ok_or_else(missing)

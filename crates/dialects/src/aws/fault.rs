@@ -85,7 +85,8 @@ impl WireError {
             | "AccessDeniedException"
             | "InvalidRuntimeException"
             | "NotImplementedException"
-            | "ServiceUnavailableException" => "Message",
+            | "ServiceUnavailableException"
+            | "RecursiveInvocationException" => "Message",
             _ => "message",
         }
     }
@@ -148,6 +149,9 @@ impl From<Fault> for WireError {
         let mut error = Self { retry_after: fault.retry_after, ..Self::new(status, code, text) };
         if matches!(fault.cause, Cause::Denied | Cause::Unauthenticated) {
             error.blame = None;
+        }
+        if fault.cause == Cause::Throttled && fault.detail.as_deref() == Some("recursion") {
+            return Self::new(400, "RecursiveInvocationException", error.message);
         }
         if fault.cause == Cause::Throttled {
             error.message = "Rate Exceeded.".into();

@@ -57,6 +57,9 @@ pub async fn handle(asked: Asked) -> Answer {
     if !operation.name.starts_with("Invoke") {
         control_plane(&op.asked.principal, &format!("lambda:{}", operation.name), &op.resource())?;
     }
+    if !operation.served {
+        return Err(WireError::unserved(operation.name));
+    }
     match operation.name {
         "Invoke" => invoke::invoke(op).await,
         "InvokeWithResponseStream" => invoke::stream(op).await,

@@ -1,6 +1,9 @@
 //! The dialect over a platform in memory: requests in, answers out, as a client sees them.
 
 mod lambda;
+mod others;
+mod state;
+mod url;
 
 use super::Aws;
 use base64::{Engine, engine::general_purpose::STANDARD};
