@@ -3,23 +3,39 @@
 
 pub mod directory;
 mod error;
+mod journal;
+mod ledger;
+mod logs;
 pub mod options;
 pub mod packages;
+mod records;
 pub mod rows;
+mod segments;
+mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use directory::Directory;
 pub use error::Error;
+pub use journal::Journal;
+pub use ledger::{LogStore, RecordStore};
 pub use options::Options;
-pub use packages::PackageStore;
+pub use packages::{Collected, PackageStore};
 pub use rows::RowStore;
+pub use stats::{Maintained, StoreStats};
 
+use ledger::Ledger;
 use model::Clock;
 use std::{path::Path, sync::Arc};
 
 /// One opened state directory with all that it holds.
 pub struct Store {
-    rows: RowStore,
-    packages: PackageStore,
+    rows: Arc<RowStore>,
+    packages: Arc<PackageStore>,
+    logs: Arc<LogStore>,
+    records: Arc<RecordStore>,
+    ledger: Arc<Ledger>,
+    options: Options,
     damaged: Vec<String>,
     // Last, so that the lock is let go when everything else is closed.
     directory: Directory,
@@ -30,29 +46,55 @@ impl Store {
     pub fn open(path: &Path, options: Options, clock: Arc<dyn Clock>) -> Result<Arc<Store>, Error> {
         let directory = Directory::open(path, options.allow_volatile)?;
         let (rows, damaged) = RowStore::open(directory.path(), &options, clock.clone())?;
-        let packages = PackageStore::open(&directory, &options.packages, clock)?;
-        Ok(Arc::new(Store { rows, packages, damaged, directory }))
+        let rows = Arc::new(rows);
+        let packages = Arc::new(PackageStore::open(&directory, &options.packages, clock.clone())?);
+        let ledger = Ledger::open(directory.path(), &options, rows.clone(), clock)?;
+        let (logs, records) = (Arc::new(LogStore(ledger.clone())), Arc::new(RecordStore(ledger.clone())));
+        Ok(Arc::new(Store { rows, packages, logs, records, ledger, options, damaged, directory }))
     }
 
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
-    pub fn resources(&self) -> &RowStore {
+    pub fn resources(&self) -> &Arc<RowStore> {
         &self.rows
     }
-    pub fn packages(&self) -> &PackageStore {
+    pub fn packages(&self) -> &Arc<PackageStore> {
         &self.packages
     }
+    pub fn logs(&self) -> &Arc<LogStore> {
+        &self.logs
+    }
+    pub fn records(&self) -> &Arc<RecordStore> {
+        &self.records
+    }
+    pub fn journal(&self) -> &Arc<Journal> {
+        self.ledger.journal()
+    }
+
     /// What was found broken, each named.
     pub fn damaged(&self) -> Vec<String> {
         self.damaged.iter().cloned().chain(self.packages.damaged()).collect()
     }
 
-    /// Finish what was accepted and put everything on stable storage.
+    /// Finish what was accepted and put everything on stable storage. What comes later is refused or dropped.
     pub fn close(&self) {
+        self.ledger.close();
         self.rows.close();
         self.packages.settle();
     }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |n: u8| char::from_digit(n.into(), 16).expect("below 16");
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 /// Bytes that nobody can guess, from the kernel's generator.
@@ -70,9 +112,5 @@ pub(crate) fn folder_name(text: &str) -> String {
         return text.to_owned();
     }
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    digest.as_ref()[..16].iter().fold(String::from("~"), |mut name, byte| {
-        use std::fmt::Write;
-        write!(name, "{byte:02x}").expect("a string takes what is written");
-        name
-    })
+    format!("~{}", hex(&digest.as_ref()[..16]))
 }

@@ -4,7 +4,10 @@
 //! fit: the owner of a machine should read one line, not search. Everything below it is private to the platform's user.
 
 mod check;
+mod listing;
 mod lock;
+
+pub(crate) use listing::{empty, folder_bytes, two_levels};
 
 use crate::Error;
 use lock::Lock;

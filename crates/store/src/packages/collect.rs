@@ -1,7 +1,7 @@
 //! Removes packages that nothing refers to any more. What is still wanted is the caller's word: the digests that rows name.
 
-use super::{Inner, PackageStore, settle};
-use crate::Error;
+use super::{Inner, PackageStore};
+use crate::{Error, directory};
 use model::TenantId;
 use std::{collections::HashSet, path::Path, sync::Arc};
 
@@ -19,7 +19,7 @@ impl PackageStore {
         let inner = &self.inner;
         let wanted: HashSet<(String, &str)> = live.iter().map(|(t, d)| (crate::folder_name(t.as_str()), &**d)).collect();
         let mut done = Collected::default();
-        for (tenant, digest, place) in settle::places(&inner.folder)? {
+        for (tenant, digest, place) in directory::two_levels(&inner.folder)? {
             if wanted.contains(&(tenant.clone(), digest.as_str())) {
                 continue;
             }
@@ -31,16 +31,17 @@ impl PackageStore {
         Ok(done)
     }
 
-    /// Bytes that packages take: archives and unpacked files.
-    pub fn bytes(&self) -> u64 {
-        folder_bytes(&self.inner.folder)
+    /// Bytes that packages take, archives and unpacked files; and how many packages there are.
+    pub fn bytes(&self) -> (u64, usize) {
+        let state = self.inner.state();
+        (state.sizes.values().sum(), state.sizes.len())
     }
 }
 
 impl Inner {
     fn remove(&self, tenant: &str, digest: &str, place: &Path) -> Result<Option<u64>, Error> {
         let trash = self.staging.join(uuid::Uuid::new_v4().to_string());
-        {
+        let bytes = {
             let mut state = self.state();
             let now = self.clock.mono();
             state.touched.retain(|_, put| now.since(*put) < self.limits.unreferenced_for);
@@ -50,20 +51,10 @@ impl Inner {
             }
             // Out of sight in one step, so that nobody finds half of it.
             std::fs::rename(place, &trash).map_err(Error::io("remove", place))?;
-        }
-        let bytes = folder_bytes(&trash);
+            state.sizes.remove(place)
+        };
+        let bytes = bytes.unwrap_or_else(|| directory::folder_bytes(&trash));
         std::fs::remove_dir_all(&trash).map_err(Error::io("remove", &trash))?;
         Ok(Some(bytes))
     }
-}
-
-/// Bytes of all files below a folder. What vanishes meanwhile counts nothing.
-pub(crate) fn folder_bytes(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(meta) if meta.is_dir() => folder_bytes(&entry.path()),
-        Ok(meta) => meta.len(),
-        Err(_) => 0,
-    };
-    entries.flatten().map(bytes).sum()
 }

@@ -16,7 +16,7 @@ mod settle;
 
 pub use collect::Collected;
 
-use crate::{Directory, Error, directory::sync_folder, error::no_room, options::PackageLimits};
+use crate::{Directory, Error, directory::sync_folder, error::no_room, hex, options::PackageLimits};
 use bytes::Bytes;
 use link::{Link, Signer};
 use model::{Cause, Clock, Fault, Fut, Mono, Package, TenantId, ports};
@@ -114,13 +114,15 @@ struct State {
     touched: HashMap<Place, Mono>,
     /// One unpacks, others who bring the same wait for it.
     busy: HashMap<Place, Arc<Mutex<()>>>,
+    /// Bytes of each package, by its place.
+    sizes: HashMap<PathBuf, u64>,
     damaged: Vec<String>,
 }
 
 impl PackageStore {
     pub(crate) fn open(directory: &Directory, limits: &PackageLimits, clock: Arc<dyn Clock>) -> Result<PackageStore, Error> {
         let (folder, staging) = (directory.path().join("packages"), directory.path().join("staging"));
-        settle::empty(&staging)?;
+        crate::directory::empty(&staging)?;
         let key = directory.secret("link-key", || crate::random_bytes(32))?;
         let inner = Inner {
             settler: settle::Settler::start(&folder)?,
@@ -230,25 +232,28 @@ impl Inner {
             }
         }
         let staged = self.staging.join(uuid::Uuid::new_v4().to_string());
-        let made = self.stage(&staged, archive).and_then(|()| self.publish(&staged, place));
-        if made.is_err() {
+        let made = self.stage(&staged, archive).and_then(|bytes| self.publish(&staged, place).map(|()| bytes));
+        let bytes = made.inspect_err(|_| {
             // What can't be removed now is swept at the next start.
             let _ = std::fs::remove_dir_all(&staged);
             self.state().touched.remove(place);
-        }
-        made?;
-        self.settler.add(self.place(&place.0, &place.1));
+        })?;
+        let at = self.place(&place.0, &place.1);
+        self.state().sizes.insert(at.clone(), bytes);
+        self.settler.add(at, bytes);
         self.find(&place.0, &place.1).ok_or_else(|| Problem::io("find", &place.1, io::ErrorKind::NotFound.into()))
     }
 
-    fn stage(&self, staged: &Path, archive: &[u8]) -> Result<(), Problem> {
+    /// Write the package into a folder of its own; how many bytes it takes.
+    fn stage(&self, staged: &Path, archive: &[u8]) -> Result<u64, Problem> {
         let entries = archive::read(archive, self.limits.entries_max, self.limits.name_bytes_max)?;
         let plan = policy::plan(&entries, archive.len() as u64, &self.limits)?;
         private_folder(staged).map_err(|e| Problem::io("create", "a staging folder", e))?;
         write_code(&staged.join(CODE), &plan)?;
         let failed = |e| Problem::io("write", ARCHIVE, e);
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(staged.join(ARCHIVE)).map_err(failed)?;
-        file.write_all(archive).and_then(|()| file.sync_all()).and_then(|()| sync_folder(staged)).map_err(failed)
+        file.write_all(archive).and_then(|()| file.sync_all()).and_then(|()| sync_folder(staged)).map_err(failed)?;
+        Ok(archive.len() as u64 + plan.bytes())
     }
 
     fn publish(&self, staged: &Path, place: &Place) -> Result<(), Problem> {
@@ -269,12 +274,16 @@ impl Inner {
 
     /// Make again what was not flushed before the last end, and name what can't be.
     fn mend(&self) -> Result<(), Error> {
-        for (tenant, digest, place) in settle::places(&self.folder)? {
-            if place.join(SETTLED).exists() && place.join(CODE).is_dir() && place.join(ARCHIVE).exists() {
+        for (tenant, digest, place) in crate::directory::two_levels(&self.folder)? {
+            if let Some(bytes) = settle::settled(&place) {
+                self.state().sizes.insert(place, bytes);
                 continue;
             }
             match self.unpack_again(&digest, &place) {
-                Ok(()) => self.settler.add(place),
+                Ok(bytes) => {
+                    self.state().sizes.insert(place.clone(), bytes);
+                    self.settler.add(place, bytes);
+                }
                 Err(fault) => {
                     tracing::error!(%tenant, %digest, %fault, "a package is damaged; deploy it again");
                     self.state().damaged.push(format!("package {digest} of {tenant}: {fault}"));
@@ -284,7 +293,7 @@ impl Inner {
         Ok(())
     }
 
-    fn unpack_again(&self, wanted: &str, place: &Path) -> Result<(), Fault> {
+    fn unpack_again(&self, wanted: &str, place: &Path) -> Result<u64, Fault> {
         let failed = |e: io::Error| Fault::internal(format!("can't unpack it again: {e}"));
         let archive = std::fs::read(place.join(ARCHIVE)).map_err(failed)?;
         if hex(digest(&SHA256, &archive).as_ref()) != wanted {
@@ -299,7 +308,7 @@ impl Inner {
             std::fs::remove_dir_all(&code).map_err(failed)?;
         }
         write_code(&code, &plan)?;
-        Ok(())
+        Ok(archive.len() as u64 + plan.bytes())
     }
 }
 
@@ -321,8 +330,4 @@ fn private_folder(path: &Path) -> io::Result<()> {
 fn checked(digest: &str) -> Option<Arc<str>> {
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     (digest.len() == 64 && digest.bytes().all(hex)).then(|| Arc::from(digest))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|n| char::from_digit(n.into(), 16).expect("below 16")).collect()
 }

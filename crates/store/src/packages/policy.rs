@@ -31,6 +31,12 @@ pub(super) struct Plan<'a> {
     pub(super) links: Vec<(String, String)>,
 }
 
+impl Plan<'_> {
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.entry.size).sum()
+    }
+}
+
 pub(super) struct PlannedFile<'a> {
     pub(super) path: String,
     pub(super) entry: &'a Entry<'a>,

@@ -1,11 +1,10 @@
 //! Flushes unpacked packages in the background, many at once by one `syncfs`, and knows what lies in the packages folder.
 
-use super::SETTLED;
+use super::{ARCHIVE, CODE, SETTLED};
 use crate::Error;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::{
     fs::File,
-    io,
     path::{Path, PathBuf},
     sync::{
         Mutex,
@@ -18,8 +17,11 @@ use std::{
 /// What is unpacked within this time is flushed together.
 const GATHER: Duration = Duration::from_millis(500);
 
+/// A package's place, and its bytes, which the mark keeps.
+type Unpacked = (PathBuf, u64);
+
 pub(super) struct Settler {
-    places: Mutex<Option<Sender<PathBuf>>>,
+    places: Mutex<Option<Sender<Unpacked>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -33,10 +35,10 @@ impl Settler {
         Ok(Settler { places: Mutex::new(Some(places)), thread: Mutex::new(Some(thread)) })
     }
 
-    pub(super) fn add(&self, place: PathBuf) {
+    pub(super) fn add(&self, place: PathBuf, bytes: u64) {
         if let Some(places) = &*self.places.lock().expect("no holder of this lock panics") {
             // Not settled is only slower at the next start.
-            let _ = places.send(place);
+            let _ = places.send((place, bytes));
         }
     }
 
@@ -57,7 +59,7 @@ impl Drop for Settler {
     }
 }
 
-fn run(filesystem: &File, queue: &Receiver<PathBuf>) {
+fn run(filesystem: &File, queue: &Receiver<Unpacked>) {
     while let Ok(first) = queue.recv() {
         let mut places = vec![first];
         let ended = loop {
@@ -68,7 +70,7 @@ fn run(filesystem: &File, queue: &Receiver<PathBuf>) {
         };
         match rustix::fs::syncfs(filesystem) {
             // Without the mark the package is unpacked again at the next start, whatever the reason.
-            Ok(()) => places.iter().for_each(|place| drop(File::create(place.join(SETTLED)))),
+            Ok(()) => places.iter().for_each(|(place, bytes)| drop(std::fs::write(place.join(SETTLED), bytes.to_string()))),
             Err(error) => tracing::warn!(%error, packages = places.len(), "unpacked packages could not be flushed"),
         }
         if ended {
@@ -77,29 +79,8 @@ fn run(filesystem: &File, queue: &Receiver<PathBuf>) {
     }
 }
 
-/// Remove everything in a folder that holds nothing but leftovers.
-pub(super) fn empty(folder: &Path) -> Result<(), Error> {
-    for entry in std::fs::read_dir(folder).map_err(Error::io("list", folder))? {
-        let path = entry.map_err(Error::io("list", folder))?.path();
-        let is_folder = path.symlink_metadata().is_ok_and(|m| m.is_dir());
-        let removed = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        removed.map_err(Error::io("remove", path))?;
-    }
-    Ok(())
-}
-
-/// Every package: its tenant's folder, its digest, its place.
-pub(super) fn places(folder: &Path) -> Result<Vec<(String, String, PathBuf)>, Error> {
-    let list = |path: &Path| -> io::Result<Vec<(String, PathBuf)>> {
-        let named = |entry: io::Result<std::fs::DirEntry>| entry.map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()));
-        let found = std::fs::read_dir(path)?.map(named).collect::<io::Result<Vec<_>>>()?;
-        Ok(found.into_iter().filter(|(_, path)| path.symlink_metadata().is_ok_and(|m| m.is_dir())).collect())
-    };
-    let mut found = Vec::new();
-    for (tenant, path) in list(folder).map_err(Error::io("list", folder))? {
-        for (digest, place) in list(&path).map_err(Error::io("list", &path))? {
-            found.push((tenant.clone(), digest, place));
-        }
-    }
-    Ok(found)
+/// The bytes of a package that is whole; `None` for one that must be unpacked again.
+pub(super) fn settled(place: &Path) -> Option<u64> {
+    let bytes = std::fs::read_to_string(place.join(SETTLED)).ok()?.parse().ok()?;
+    (place.join(CODE).is_dir() && place.join(ARCHIVE).is_file()).then_some(bytes)
 }

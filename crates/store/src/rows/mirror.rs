@@ -53,6 +53,11 @@ impl Mirror {
         self.read().by_key.values().filter(|row| row.key.kind == kind).cloned().collect()
     }
 
+    /// Every row, as they all are at one moment.
+    pub(crate) fn each(&self, look: impl FnMut(&Resource)) {
+        self.read().by_key.values().for_each(look);
+    }
+
     pub(crate) fn keys(&self) -> Vec<Key> {
         self.read().by_key.keys().cloned().collect()
     }

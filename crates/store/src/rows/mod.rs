@@ -12,7 +12,7 @@ mod writer;
 
 
 
-pub(crate) use database::Database;
+pub(crate) use database::{Database, number};
 pub(crate) use mirror::Mirror;
 pub(crate) use writer::Job;
 
@@ -62,6 +62,10 @@ impl RowStore {
     /// Every row of a kind, of all tenants.
     pub fn all(&self, kind: &str) -> Vec<Resource> {
         self.mirror.all(kind)
+    }
+
+    pub(crate) fn each(&self, look: impl FnMut(&Resource)) {
+        self.mirror.each(look);
     }
 
     pub fn len(&self) -> usize {

@@ -1,0 +1,100 @@
+//! The store as its users see it, opened on real directories.
+
+mod archives;
+mod crash;
+mod directory;
+mod full;
+mod journal;
+mod packages;
+mod rows;
+mod zips;
+
+use crate::{Options, Store};
+use model::{
+    Clock, Fault, Fut, InstanceId, InvocationId, Mono, RevisionId, TenantId,
+    event::{Record, Steps, Trigger, Usage},
+    log::{Line, LogLine, LogRecord, Stream},
+};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// A clock that goes when it is told to.
+#[derive(Default)]
+struct Hand(AtomicU64);
+
+/// Where the hand begins; about now, since files are dated by the machine's own clock.
+fn begin_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+impl Hand {
+    fn new() -> Arc<Hand> {
+        Arc::new(Hand(AtomicU64::new(begin_ms())))
+    }
+    fn forward(&self, by: Duration) {
+        self.0.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+}
+impl Clock for Hand {
+    fn mono(&self) -> Mono {
+        Mono(self.0.load(Ordering::SeqCst) * 1_000_000)
+    }
+    fn wall_ms(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+fn open(path: &Path) -> Arc<Store> {
+    Store::open(path, Options::default(), Hand::new()).unwrap()
+}
+
+fn wait<T>(future: Fut<'_, T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn tenant() -> TenantId {
+    TenantId::new("000000000000")
+}
+
+fn stream(group: &str, name: &str) -> Arc<Stream> {
+    Arc::new(Stream {
+        tenant: tenant(),
+        function: "f".into(),
+        group: group.into(),
+        name: name.into(),
+        version: "$LATEST".into(),
+        instance: InstanceId::random(),
+        json: false,
+    })
+}
+
+fn text(stream: &Arc<Stream>, at_ms: u64, text: impl AsRef<[u8]>) -> LogLine {
+    let line = Line::Text { text: bytes::Bytes::copy_from_slice(text.as_ref()), level: None };
+    LogLine { stream: stream.clone(), record: LogRecord { at_ms, id: None, line } }
+}
+
+fn record(function: &str, started_ms: u64) -> Record {
+    Record {
+        id: InvocationId::random(),
+        tenant: tenant(),
+        function: function.into(),
+        version: "$LATEST".into(),
+        revision: RevisionId::random(),
+        instance: InstanceId::random(),
+        trigger: Trigger::Url,
+        started_ms,
+        steps: Steps { queued_us: 1, sandbox_us: 2, init_us: 3, first_byte_us: 4, run_us: 5 },
+        usage: Usage { duration: Duration::from_micros(1500), init: None, memory_mib: 512, memory_max_bytes: 7 << 20 },
+        status: "ok".into(),
+    }
+}
+
+fn cause(result: Result<impl Sized, Fault>) -> model::Cause {
+    result.err().expect("a fault").cause
+}
