@@ -191,7 +191,12 @@ pub async fn create(op: Op) -> Answer {
         modified_ms: now,
     };
     shared.commit(vec![rows::put(tenant, rows::URL, key, &row, Expect::Absent)]).await?;
-    op.done(&shown(&op, &name, &row, row.mode.as_deref()))
+    let mut out = shown(&op, &name, &row, row.mode.as_deref());
+    if let Value::Object(out) = &mut out {
+        // Nothing was modified yet, and the model has no such member here.
+        out.remove("LastModifiedTime");
+    }
+    op.done(&out)
 }
 
 pub async fn update(op: Op) -> Answer {

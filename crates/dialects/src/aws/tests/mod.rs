@@ -2,6 +2,7 @@
 
 mod lambda;
 mod others;
+mod record;
 mod state;
 mod url;
 
