@@ -1,6 +1,8 @@
 //! The real binary's manners: what it says when asked for help, how it ends, and what it sends and shows, against a platform
 //! that only plays its part.
 
+#![allow(clippy::unwrap_used)] // a test that can't go on has failed
+
 mod platform;
 
 use platform::Played;
@@ -33,8 +35,26 @@ fn home() -> tempfile::TempDir {
 }
 
 const VERBS: [&str; 20] = [
-    "up", "status", "init", "deploy", "dev", "invoke", "list", "describe", "logs", "versions", "alias", "concurrency", "delete", "explain",
-    "runtime", "doctor", "open", "demo", "env", "completions",
+    "up",
+    "status",
+    "init",
+    "deploy",
+    "dev",
+    "invoke",
+    "list",
+    "describe",
+    "logs",
+    "versions",
+    "alias",
+    "concurrency",
+    "delete",
+    "explain",
+    "runtime",
+    "doctor",
+    "open",
+    "demo",
+    "env",
+    "completions",
 ];
 
 /// After a change that is meant: `MYNA_BLESS=1 cargo test -p myna --test cli`.
@@ -112,7 +132,9 @@ fn a_folder_is_created_with_what_was_found_and_without_what_is_private() {
         }
         ("GET", "/2015-03-31/functions/hello/configuration") => (200, "", configuration("hello")),
         ("GET", "/admin/v1/runtimes") => (200, "", json!([{ "name": "python3.12", "found": "CPython 3.12" }])),
-        ("GET", "/admin/v1/status") => (200, "", json!({ "account": "000000000000", "default_role": "arn:aws:iam::000000000000:role/myna-default" })),
+        ("GET", "/admin/v1/status") => {
+            (200, "", json!({ "account": "000000000000", "default_role": "arn:aws:iam::000000000000:role/myna-default" }))
+        }
         ("POST", "/2015-03-31/functions") => (201, "", configuration("hello")),
         other => panic!("nobody should ask for {other:?}"),
     });
@@ -140,9 +162,13 @@ fn a_folder_is_created_with_what_was_found_and_without_what_is_private() {
 fn an_answer_goes_to_standard_output_and_a_functions_error_to_the_exit_code() {
     let home = home();
     let _played = Played::start(&home.path().join(".myna"), |ask, _| match ask.path.as_str() {
-        "/2015-03-31/functions/good/invocations?Qualifier=live" => (200, "", Value::String(String::from_utf8(ask.body.clone()).unwrap())),
+        "/2015-03-31/functions/good/invocations?Qualifier=live" => {
+            (200, "", Value::String(String::from_utf8(ask.body.clone()).unwrap()))
+        }
         "/2015-03-31/functions/bad/invocations" => (200, "error:Unhandled", json!({ "errorMessage": "no" })),
-        "/2015-03-31/functions/gone/invocations" => (404, "ResourceNotFoundException", json!({ "Message": "Function not found: gone" })),
+        "/2015-03-31/functions/gone/invocations" => {
+            (404, "ResourceNotFoundException", json!({ "Message": "Function not found: gone" }))
+        }
         "/2015-03-31/functions" => (200, "", json!({ "Functions": [configuration("one"), configuration("evil\u{1b}[2J")] })),
         other => panic!("nobody should ask for {other}"),
     });

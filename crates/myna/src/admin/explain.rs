@@ -22,17 +22,41 @@ pub fn rows(function: &Function, unit: &Unit, platform: &PlatformSettings) -> Ve
         owned("/tmp", format!("{} MB", s.tmp_mib), s.tmp_mib == 512),
         row("initialisation", format!("at most {}", span(s.init_timeout)), "the dialect"),
         row("request", format!("at most {}", bytes(s.request_bytes_max as u64)), "the dialect"),
-        row("answer", format!("at most {} whole, {} streamed", bytes(s.reply_bytes_max as u64), bytes(s.stream_bytes_max)), "the dialect"),
+        row(
+            "answer",
+            format!("at most {} whole, {} streamed", bytes(s.reply_bytes_max as u64), bytes(s.stream_bytes_max)),
+            "the dialect",
+        ),
         row("variables", unit.env.len().to_string(), "the owner"),
-        row("log group", &*s.log.group, if *s.log.group == *format!("/aws/lambda/{}", unit.function) { "default" } else { "the owner" }),
-        row("log format", if s.log.json { "JSON" } else { "Text" }, if s.log.json { "the owner" } else { "default, or the owner's same choice" }),
+        row(
+            "log group",
+            &*s.log.group,
+            if *s.log.group == *format!("/aws/lambda/{}", unit.function) { "default" } else { "the owner" },
+        ),
+        row(
+            "log format",
+            if s.log.json { "JSON" } else { "Text" },
+            if s.log.json { "the owner" } else { "default, or the owner's same choice" },
+        ),
     ];
     rows.push(match function.concurrency.reserved {
         Some(n) => row("concurrency", format!("at most {n}, kept for it"), "reserved concurrency"),
-        None => row("concurrency", format!("at most {} together with the others", platform.tenant_concurrency), "the account's limit"),
+        None => {
+            row("concurrency", format!("at most {} together with the others", platform.tenant_concurrency), "the account's limit")
+        }
     });
-    rows.extend(function.concurrency.provisioned.iter().map(|(q, n)| row(&format!("kept ready ({q})"), n.to_string(), "provisioned concurrency")));
-    rows.push(row("waiting", format!("{} calls, {} each", limits::WAITING_PER_FUNCTION_MAX, span(limits::WAIT_MAX)), "Myna's limit"));
+    rows.extend(
+        function
+            .concurrency
+            .provisioned
+            .iter()
+            .map(|(q, n)| row(&format!("kept ready ({q})"), n.to_string(), "provisioned concurrency")),
+    );
+    rows.push(row(
+        "waiting",
+        format!("{} calls, {} each", limits::WAITING_PER_FUNCTION_MAX, span(limits::WAIT_MAX)),
+        "Myna's limit",
+    ));
     rows.push(row("frozen", format!("after {} idle", span(limits::FREEZE_AFTER)), "Myna's limit"));
     rows.push(row("calls in a row", format!("{} functions deep", limits::HOPS_MAX), "Myna's limit"));
     rows

@@ -29,7 +29,8 @@ pub fn answer(platform: Arc<dyn Platform>, format: Format, query: &Query) -> Res
             if let Err(fault) = send_stored(stored, group, &wanted, format, &sink, &mut recent).await {
                 // The head has been sent: the fault is a line like the others.
                 let text = format!("the log {group} can't be read: {fault}");
-                sink.send(&wire::LogLine { at_ms: recent.began_ms, text, level: Some("ERROR".into()), ..Default::default() }).await;
+                sink.send(&wire::LogLine { at_ms: recent.began_ms, text, level: Some("ERROR".into()), ..Default::default() })
+                    .await;
             }
         }
         if let Some(live) = live {
@@ -46,7 +47,9 @@ impl Wanted {
             (Some(name), _) => name.to_string(),
             (None, Some(id)) => {
                 let record = platform.records().find(&tenant, id);
-                let record = record.ok_or_else(|| Fault::not_found(format!("no finished invocation {id} is on record")).hint("name its function too"))?;
+                let record = record.ok_or_else(|| {
+                    Fault::not_found(format!("no finished invocation {id} is on record")).hint("name its function too")
+                })?;
                 record.function.to_string()
             }
             (None, None) => return Err(Fault::invalid("a function or an id must be given")),
@@ -123,7 +126,8 @@ async fn send_live(mut live: Receiver<LogLine>, wanted: &Wanted, format: Format,
         };
         let sent = match received {
             Ok(LogLine { stream, record }) => {
-                let shown = wanted.groups.iter().any(|g| **g == *stream.group) && wanted.fits(&record) && !recent.seen(&stream, &record);
+                let shown =
+                    wanted.groups.iter().any(|g| **g == *stream.group) && wanted.fits(&record) && !recent.seen(&stream, &record);
                 !shown || sink.send(&line(&stream, &record, format)).await
             }
             Err(RecvError::Lagged(lost)) => sink.send(&wire::LogLine { lost, ..Default::default() }).await,

@@ -97,11 +97,17 @@ impl Admin {
             ("GET", ["admin", "v1", "runtimes"]) => Ok(json(&self.host.runtimes().await)),
             ("POST", ["admin", "v1", "runtimes", name, "install"]) => Ok(self.install((*name).to_string())),
             ("POST", ["admin", "v1", "console-link"]) => Ok(json(&wire::ConsoleLink { url: self.host.console_link()? })),
-            ("GET", ["admin", "v1", "functions", name, "observed"]) => self.known(name).map(|f| json(&self.platform.observed(&f.tenant, &f.name.0))),
+            ("GET", ["admin", "v1", "functions", name, "observed"]) => {
+                self.known(name).map(|f| json(&self.platform.observed(&f.tenant, &f.name.0)))
+            }
             ("GET", ["admin", "v1", "functions", name, "explain"]) => self.explained(name).map(|rows| json(&rows)),
             ("GET", ["admin", "v1", "invocations"]) => {
                 let limit = query.number("limit")?.unwrap_or(20).min(1000);
-                Ok(json(&self.platform.records().recent(&self.tenant(), query.get("function"), usize::try_from(limit).unwrap_or(1000))))
+                Ok(json(&self.platform.records().recent(
+                    &self.tenant(),
+                    query.get("function"),
+                    usize::try_from(limit).unwrap_or(1000),
+                )))
             }
             ("GET", ["admin", "v1", "invocations", id]) => self.invocation(id).map(|record| json(&record)),
             ("GET", ["admin", "v1", "usage"]) => {
@@ -132,7 +138,10 @@ impl Admin {
 
     fn invocation(&self, id: &str) -> Result<model::event::Record, Fault> {
         let id = invocation_id(id)?;
-        self.platform.records().find(&self.tenant(), &id).ok_or_else(|| Fault::not_found(format!("no finished invocation {id} is on record")))
+        self.platform
+            .records()
+            .find(&self.tenant(), &id)
+            .ok_or_else(|| Fault::not_found(format!("no finished invocation {id} is on record")))
     }
 
     /// Steps, one a line, then the result or the fault on the last one.
@@ -166,7 +175,9 @@ fn known(platform: &dyn Platform, name: &str) -> Result<Arc<model::Function>, Fa
 }
 
 fn invocation_id(text: &str) -> Result<model::InvocationId, Fault> {
-    uuid::Uuid::try_parse(text).map(model::InvocationId).map_err(|_| Fault::invalid(format!("{text:?} is no invocation id; it is a UUID")))
+    uuid::Uuid::try_parse(text)
+        .map(model::InvocationId)
+        .map_err(|_| Fault::invalid(format!("{text:?} is no invocation id; it is a UUID")))
 }
 
 /// Query parameters, the first of each name.
@@ -181,7 +192,8 @@ impl Query {
         self.0.iter().find(|p| p.0 == name).map(|p| p.1.as_str()).filter(|v| !v.is_empty())
     }
     fn number(&self, name: &str) -> Result<Option<u64>, Fault> {
-        let parsed = self.get(name).map(|v| v.parse().map_err(|_| Fault::invalid(format!("{name} is {v:?} and must be a number"))));
+        let parsed =
+            self.get(name).map(|v| v.parse().map_err(|_| Fault::invalid(format!("{name} is {v:?} and must be a number"))));
         parsed.transpose()
     }
     fn flag(&self, name: &str) -> bool {

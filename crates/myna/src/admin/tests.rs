@@ -102,7 +102,11 @@ impl AdminHost for FakeHost {
             let _ = say.send("fetching".into());
             tokio::task::yield_now().await;
             let _ = say.send("unpacking".into());
-            if name == "broken" { Err(Fault::internal("the registry is gone").hint("try later")) } else { Ok(wire::RuntimeRow { name: name.into(), ..Default::default() }) }
+            if name == "broken" {
+                Err(Fault::internal("the registry is gone").hint("try later"))
+            } else {
+                Ok(wire::RuntimeRow { name: name.into(), ..Default::default() })
+            }
         })
     }
     fn findings(&self) -> Vec<wire::Finding> {
@@ -137,7 +141,9 @@ async fn ask(admin: &Arc<Admin>, method: &str, path: &str) -> Response {
 }
 async fn body(response: Response) -> Value {
     match response.into_body() {
-        ReplyBody::Bytes(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
+        ReplyBody::Bytes(bytes) => {
+            serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+        }
         ReplyBody::Stream(frames) => {
             let lines = frames.map(|f| match f {
                 Frame::Data(line) => serde_json::from_slice(&line).unwrap(),
@@ -155,7 +161,9 @@ async fn only_the_operator_is_answered_and_the_rest_is_named() {
     assert_eq!(ask_as(&admin, Principal::Anonymous, "GET", "/readyz").await.status(), 503);
     assert_eq!(ask_as(&admin, Principal::Anonymous, "GET", "/admin/v1/status").await.status(), 403);
     assert_eq!(body(ask(&admin, "GET", "/admin/v1/status").await).await["version"], "9");
-    for (method, path) in [("GET", "/admin/v1/functions/nobody/observed"), ("GET", "/admin/v2/status"), ("POST", "/admin/v1/status")] {
+    for (method, path) in
+        [("GET", "/admin/v1/functions/nobody/observed"), ("GET", "/admin/v2/status"), ("POST", "/admin/v1/status")]
+    {
         let refused = ask(&admin, method, path).await;
         assert_eq!(refused.status(), 404, "{path}");
         assert_eq!(body(refused).await["error"]["cause"], "not-found");
@@ -168,7 +176,8 @@ async fn only_the_operator_is_answered_and_the_rest_is_named() {
 async fn explain_tells_where_values_come_from_and_shows_no_secret() {
     let (_platform, admin) = admin().await;
     let rows = body(ask(&admin, "GET", "/admin/v1/functions/f/explain").await).await;
-    let from = |name: &str| rows.as_array().unwrap().iter().find(|r| r["name"] == name).map(|r| r["from"].as_str().unwrap().to_string());
+    let from =
+        |name: &str| rows.as_array().unwrap().iter().find(|r| r["name"] == name).map(|r| r["from"].as_str().unwrap().to_string());
     assert_eq!(from("memory").as_deref(), Some("the owner"));
     assert!(from("timeout").unwrap().starts_with("default"));
     assert!(from("host").is_some());
@@ -179,7 +188,10 @@ async fn explain_tells_where_values_come_from_and_shows_no_secret() {
 async fn an_install_tells_its_steps_and_its_end() {
     let (_platform, admin) = admin().await;
     let lines = body(ask(&admin, "POST", "/admin/v1/runtimes/nodejs22.x/install").await).await;
-    assert_eq!(lines, serde_json::json!([{ "step": "fetching" }, { "step": "unpacking" }, { "done": wire::RuntimeRow { name: "nodejs22.x".into(), ..Default::default() } }]));
+    assert_eq!(
+        lines,
+        serde_json::json!([{ "step": "fetching" }, { "step": "unpacking" }, { "done": wire::RuntimeRow { name: "nodejs22.x".into(), ..Default::default() } }])
+    );
     let lines = body(ask(&admin, "POST", "/admin/v1/runtimes/broken/install").await).await;
     assert_eq!(lines[2], serde_json::json!({ "failed": { "message": "the registry is gone", "hint": "try later" } }));
 }
@@ -202,8 +214,14 @@ fn the_interpreters_path_outside_follows_the_mounts() {
         notes: Vec::new(),
     };
     let there = Some(temp.path().join("bin/python3"));
-    assert_eq!(program(&runtime(vec![mount("", "/var/lang")], "/var/lang/bin/python3")).map(|p| p.canonicalize().unwrap()), there);
-    assert_eq!(program(&runtime(vec![mount("x", "/var/lang"), mount("bin/python3", "/var/lang/bin/python3")], "/var/lang/bin/python3")), there);
+    assert_eq!(
+        program(&runtime(vec![mount("", "/var/lang")], "/var/lang/bin/python3")).map(|p| p.canonicalize().unwrap()),
+        there
+    );
+    assert_eq!(
+        program(&runtime(vec![mount("x", "/var/lang"), mount("bin/python3", "/var/lang/bin/python3")], "/var/lang/bin/python3")),
+        there
+    );
     assert_eq!(program(&runtime(vec![mount("", "/var/lang")], "/var/runtime/bootstrap")), None);
     assert_eq!(program(&runtime(vec![mount("", "/var/lang")], "/var/lang/bin/gone")), None);
 }

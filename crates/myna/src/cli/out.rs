@@ -44,7 +44,8 @@ impl Tone {
 
 impl Out {
     pub fn new(json: bool, raw: bool) -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
+        let wanted =
+            std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
         let of = |is: bool| Terminal { is, colour: is && wanted };
         Self { json, raw, stdout: of(io::stdout().is_terminal()), stderr: of(io::stderr().is_terminal()) }
     }
@@ -113,7 +114,13 @@ impl Out {
     }
 
     pub fn progress(&self) -> Progress {
-        Progress::new(if self.json { Style::Silent } else if self.stderr.is { Style::Live } else { Style::Lines })
+        Progress::new(if self.json {
+            Style::Silent
+        } else if self.stderr.is {
+            Style::Live
+        } else {
+            Style::Lines
+        })
     }
 
     /// Columns as wide as what is in them; the head is what tells them apart without colour.
@@ -146,7 +153,11 @@ impl Out {
         for (name, value) in rows {
             let name = format!("{name}{}", " ".repeat(wide - width(name)));
             let mut lines = value.lines();
-            text.push_str(&format!("{}  {}\n", self.painted(self.stdout, Tone::Quiet, &name), self.cell(lines.next().unwrap_or("")).trim_end()));
+            text.push_str(&format!(
+                "{}  {}\n",
+                self.painted(self.stdout, Tone::Quiet, &name),
+                self.cell(lines.next().unwrap_or("")).trim_end()
+            ));
             for more in lines {
                 text.push_str(&format!("{}  {}\n", " ".repeat(wide), self.cell(more)));
             }
@@ -168,7 +179,11 @@ impl Out {
             return;
         }
         let text = self.shown(text, self.stderr);
-        let line = if label.is_empty() { self.painted(self.stderr, tone, &text) } else { self.painted(self.stderr, tone, label) + &text };
+        let line = if label.is_empty() {
+            self.painted(self.stderr, tone, &text)
+        } else {
+            self.painted(self.stderr, tone, label) + &text
+        };
         self.write(&mut io::stderr().lock(), &format!("{line}\n"));
     }
     fn write(&self, to: &mut dyn Write, text: &str) {

@@ -46,10 +46,6 @@ impl Problem {
         self.hint = Some(hint.into());
         self
     }
-    pub fn code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
-        self
-    }
     pub fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }

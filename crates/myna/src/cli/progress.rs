@@ -36,7 +36,9 @@ impl Progress {
         // Who reads standard error may have gone; that stops nobody's deployment.
         let _ = match self.style {
             // Erasing the line first: the new text may be shorter.
-            Style::Live => write!(stderr, "\r\u{1b}[K{what} ({:.1} s)", self.began.elapsed().as_secs_f64()).and_then(|()| stderr.flush()),
+            Style::Live => {
+                write!(stderr, "\r\u{1b}[K{what} ({:.1} s)", self.began.elapsed().as_secs_f64()).and_then(|()| stderr.flush())
+            }
             Style::Lines if fresh => writeln!(stderr, "{what}"),
             _ => Ok(()),
         };

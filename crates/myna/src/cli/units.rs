@@ -24,7 +24,9 @@ pub fn since(text: &str) -> Result<u64, String> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return u64::try_from(time.as_millisecond()).map_err(|_| format!("{text:?} lies before 1970"));
     }
-    let back = duration(text).map_err(|error| if text.contains('-') { format!("{text:?} is neither a duration (10m) nor a time (2026-01-31T12:00:00Z)") } else { error })?;
+    let back = duration(text).map_err(|error| {
+        if text.contains('-') { format!("{text:?} is neither a duration (10m) nor a time (2026-01-31T12:00:00Z)") } else { error }
+    })?;
     Ok(now_ms().saturating_sub(u64::try_from(back.as_millis()).unwrap_or(u64::MAX)))
 }
 
@@ -65,7 +67,13 @@ pub fn bytes(n: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{n} B") } else if value < 10.0 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
+    if unit == 0 {
+        format!("{n} B")
+    } else if value < 10.0 {
+        format!("{value:.1} {}", UNITS[unit])
+    } else {
+        format!("{value:.0} {}", UNITS[unit])
+    }
 }
 
 /// `820 µs`, `3.4 ms`, `12 s`, `3 min`, `5 h`, `2 d`.
@@ -103,7 +111,15 @@ mod tests {
         for (text, ms) in [("500ms", 500), ("30s", 30_000), ("1.5m", 90_000), ("2h", 7_200_000), ("1d", 86_400_000)] {
             assert_eq!(duration(text).map(|d| d.as_millis()), Ok(ms), "{text}");
         }
-        for (text, word) in [("10", "unit"), ("10 m", "unit"), ("x", "no duration"), ("5weeks", "unit"), ("-3s", "no duration"), ("1e999s", "unit"), ("", "no duration")] {
+        for (text, word) in [
+            ("10", "unit"),
+            ("10 m", "unit"),
+            ("x", "no duration"),
+            ("5weeks", "unit"),
+            ("-3s", "no duration"),
+            ("1e999s", "unit"),
+            ("", "no duration"),
+        ] {
             assert!(duration(text).is_err_and(|e| e.contains(word)), "{text}: {:?}", duration(text));
         }
     }
@@ -120,7 +136,10 @@ mod tests {
     fn amounts_read_back() {
         assert_eq!([seconds("30"), seconds("30s"), seconds("5m")], [Ok(30), Ok(30), Ok(300)]);
         assert!(seconds("1500ms").is_err());
-        assert_eq!([mebibytes("512"), mebibytes("512MB"), mebibytes("1GiB"), mebibytes("2 g")], [Ok(512), Ok(512), Ok(1024), Ok(2048)]);
+        assert_eq!(
+            [mebibytes("512"), mebibytes("512MB"), mebibytes("1GiB"), mebibytes("2 g")],
+            [Ok(512), Ok(512), Ok(1024), Ok(2048)]
+        );
         assert!(mebibytes("12parsecs").is_err());
         assert_eq!([bytes(12), bytes(1536), bytes(45 << 20)], ["12 B", "1.5 KiB", "45 MiB"]);
         assert_eq!([820, 3_400_000, 7_000_000].map(|us| span(Duration::from_micros(us))), ["820 µs", "3.4 s", "7 s"]);

@@ -74,14 +74,17 @@ fn choose(named: Option<&Path>, cwd: &Path, announced: Vec<PathBuf>, alive: impl
         }
         (None, _) => Err(match stopped {
             Some(dir) => silent(&dir),
-            None => Problem::new(Exit::NotRunning, "no platform runs for this user").hint("start one in another terminal: myna up"),
+            None => {
+                Problem::new(Exit::NotRunning, "no platform runs for this user").hint("start one in another terminal: myna up")
+            }
         }),
     }
 }
 
 fn silent(dir: &Path) -> Problem {
     let what = if dir.is_dir() { "nobody answers for the platform in" } else { "there is no platform directory" };
-    Problem::new(Exit::NotRunning, format!("{what} {}", dir.display())).hint(format!("start it in another terminal: myna up --dir {}", dir.display()))
+    Problem::new(Exit::NotRunning, format!("{what} {}", dir.display()))
+        .hint(format!("start it in another terminal: myna up --dir {}", dir.display()))
 }
 
 /// Somebody accepts on the socket in `dir`.

@@ -62,7 +62,8 @@ impl Api {
     }
     /// The same into a type of ours.
     pub async fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
-        serde_json::from_value(self.get(path).await?).doing(format!("the platform's answer to {path} has another shape; is it of another version?"))
+        serde_json::from_value(self.get(path).await?)
+            .doing(format!("the platform's answer to {path} has another shape; is it of another version?"))
     }
 
     /// Ask for an answer that arrives line by line.
@@ -85,14 +86,16 @@ impl Api {
             Problem::new(Exit::NotRunning, format!("nobody answers for the platform in {}: {e}", self.dir.display()))
                 .hint(format!("start it in another terminal: myna up --dir {}", self.dir.display()))
         })?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(&e))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(&e))?;
         tokio::spawn(connection);
         request.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static("localhost"));
         sender.send_request(request.map(Full::new)).await.map_err(|e| self.broken(&e))
     }
 
     fn broken(&self, error: &hyper::Error) -> Problem {
-        Problem::failed(format!("the platform in {} hung up: {error}", self.dir.display())).hint("see what it printed, and: myna status")
+        Problem::failed(format!("the platform in {} hung up: {error}", self.dir.display()))
+            .hint("see what it printed, and: myna status")
     }
 }
 
@@ -122,7 +125,10 @@ fn refusal(answer: &Answer) -> Problem {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let own = &body["error"];
     let text = |v: &Value| v.as_str().map(str::to_string);
-    let code = answer.header("x-amzn-errortype").map(|c| c.split([':', ',']).next().unwrap_or(c).to_string()).or_else(|| text(&own["cause"]));
+    let code = answer
+        .header("x-amzn-errortype")
+        .map(|c| c.split([':', ',']).next().unwrap_or(c).to_string())
+        .or_else(|| text(&own["cause"]));
     let message = text(&own["message"]).or_else(|| text(&body["message"])).or_else(|| text(&body["Message"]));
     let message = match (message, &code) {
         (Some(message), _) => message,
@@ -191,10 +197,17 @@ mod tests {
             if let Some(kind) = kind {
                 headers.insert("x-amzn-errortype", kind.parse().unwrap());
             }
-            refusal(&Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::copy_from_slice(body.as_bytes()) })
+            refusal(&Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers,
+                body: Bytes::copy_from_slice(body.as_bytes()),
+            })
         };
         let missing = of(404, Some("ResourceNotFoundException:"), r#"{"Type":"User","Message":"Function not found: f"}"#);
-        assert_eq!((missing.exit, missing.message.as_str(), missing.is("ResourceNotFoundException")), (Exit::NotFound, "Function not found: f", true));
+        assert_eq!(
+            (missing.exit, missing.message.as_str(), missing.is("ResourceNotFoundException")),
+            (Exit::NotFound, "Function not found: f", true)
+        );
         let own = of(409, None, r#"{"error":{"cause":"conflict","message":"busy","hint":"wait"}}"#);
         assert_eq!((own.message.as_str(), own.hint.as_deref(), own.is("conflict")), ("busy", Some("wait"), true));
         assert!(of(502, None, "<html>").message.contains("502"));

@@ -86,7 +86,9 @@ pub async fn list(api: &Api, path: &str, member: &str) -> Result<Vec<Value>, Pro
     let mut marker = String::new();
     loop {
         let join = if path.contains('?') { '&' } else { '?' };
-        let page = api.get(&if marker.is_empty() { path.to_string() } else { format!("{path}{join}Marker={}", segment(&marker)) }).await?;
+        let page = api
+            .get(&if marker.is_empty() { path.to_string() } else { format!("{path}{join}Marker={}", segment(&marker)) })
+            .await?;
         all.extend(page[member].as_array().cloned().unwrap_or_default());
         match page["NextMarker"].as_str() {
             Some(next) if !next.is_empty() && next != marker => next.clone_into(&mut marker),
@@ -136,13 +138,16 @@ pub async fn settled(api: &Api, name: &str, mut say: impl FnMut(&str)) -> Result
             return Err(Problem::failed(format!("{name} can't be made ready: {}", now.state_reason)).hint("myna doctor"));
         }
         if now.last_update_status == "Failed" {
-            return Err(Problem::failed(format!("the update of {name} failed: {}", now.last_update_status_reason)).hint("myna doctor"));
+            return Err(
+                Problem::failed(format!("the update of {name} failed: {}", now.last_update_status_reason)).hint("myna doctor")
+            );
         }
         if now.state != "Pending" && now.last_update_status != "InProgress" {
             return Ok(now);
         }
         if began.elapsed() > PATIENCE {
-            return Err(Problem::failed(format!("{name} is not ready after {} s: {}", PATIENCE.as_secs(), now.state_reason)).hint("myna status"));
+            return Err(Problem::failed(format!("{name} is not ready after {} s: {}", PATIENCE.as_secs(), now.state_reason))
+                .hint("myna status"));
         }
         say(if now.state == "Pending" { "being made ready" } else { "being updated" });
         tokio::time::sleep(pause).await;
@@ -162,7 +167,13 @@ pub struct Invoked {
     pub took: Duration,
 }
 
-pub async fn invoke(api: &Api, name: &str, qualifier: Option<&str>, payload: bytes::Bytes, tail: bool) -> Result<Invoked, Problem> {
+pub async fn invoke(
+    api: &Api,
+    name: &str,
+    qualifier: Option<&str>,
+    payload: bytes::Bytes,
+    tail: bool,
+) -> Result<Invoked, Problem> {
     use base64::Engine;
     let query = qualifier.map(|q| format!("?Qualifier={}", segment(q))).unwrap_or_default();
     let mut ask = request(Method::POST, &format!("{}/invocations{query}", function_path(name)), None).map(|_| payload);

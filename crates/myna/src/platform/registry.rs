@@ -44,7 +44,9 @@ const FILE: &str = "platforms.json";
 /// Beside the user's other sockets while they are logged in, else with their state.
 fn folder() -> Option<PathBuf> {
     let from = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let base = from("XDG_RUNTIME_DIR").or_else(|| from("XDG_STATE_HOME")).or_else(|| from("HOME").map(|home| home.join(".local/state")))?;
+    let base = from("XDG_RUNTIME_DIR")
+        .or_else(|| from("XDG_STATE_HOME"))
+        .or_else(|| from("HOME").map(|home| home.join(".local/state")))?;
     Some(base.join("myna"))
 }
 

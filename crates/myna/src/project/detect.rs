@@ -1,8 +1,11 @@
 //! What kind of function a project is, from its files alone, with the reason for every conclusion: a reason that is shown can
 //! be contradicted. Nothing of the project is run.
 
-use super::tree::{Tree, regular, split};
-use std::path::{Path, PathBuf};
+use super::{
+    compiled::{Build, Unbuilt, java, native},
+    tree::{Tree, split},
+};
+use std::path::PathBuf;
 
 /// What runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,42 +49,6 @@ pub struct Findings {
     pub foreign: Vec<(&'static str, String)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unbuilt {
-    pub what: &'static str,
-    pub build: Build,
-}
-
-/// How a compiled project is built. Fixed commands: a project's own files never say what is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Build {
-    Cargo,
-    Go,
-    /// Said, never run.
-    ByHand(&'static str),
-}
-
-impl Build {
-    /// Program, arguments, environment.
-    pub fn command(self) -> Option<(&'static str, &'static [&'static str], &'static [(&'static str, &'static str)])> {
-        match self {
-            Build::Cargo => Some(("cargo", &["build", "--release"], &[])),
-            Build::Go => Some(("go", &["build", "-tags", "lambda.norpc", "-o", "bootstrap", "."], &[("CGO_ENABLED", "0"), ("GOOS", "linux")])),
-            Build::ByHand(_) => None,
-        }
-    }
-    pub fn shown(self) -> String {
-        match (self, self.command()) {
-            (Build::ByHand(text), _) => text.to_string(),
-            (_, Some((program, args, env))) => {
-                let env: Vec<String> = env.iter().map(|(k, v)| format!("{k}={v} ")).collect();
-                format!("{}{program} {}", env.concat(), args.join(" "))
-            }
-            (_, None) => String::new(),
-        }
-    }
-}
-
 pub fn detect(tree: &dyn Tree) -> Findings {
     let mut found = Findings { foreign: foreign(tree), ..Findings::default() };
     if native(tree, &mut found) {
@@ -123,55 +90,11 @@ fn foreign(tree: &dyn Tree) -> Vec<(&'static str, String)> {
         ("requirements.txt", "functions-framework", "Google Cloud Functions"),
         ("package.json", "@google-cloud/functions-framework", "Google Cloud Functions"),
     ];
-    let fits = |(file, word, _): &&(&str, &str, &str)| tree.has(file) && (word.is_empty() || tree.text(file).is_some_and(|t| t.contains(word)));
+    let fits = |(file, word, _): &&(&str, &str, &str)| {
+        tree.has(file) && (word.is_empty() || tree.text(file).is_some_and(|t| t.contains(word)))
+    };
     MARKS.iter().filter(fits).map(|(file, _, system)| (*system, (*file).to_string())).collect()
 }
-
-// ----------------------------------------------------------------------------------------------------------------- compiled
-
-/// True when the project is compiled to a program of its own.
-fn native(tree: &dyn Tree, found: &mut Findings) -> bool {
-    let rust = tree.text("Cargo.toml").filter(|t| t.contains("lambda_runtime") || t.contains("lambda_http"));
-    let go = tree.text("go.mod").filter(|t| t.contains("github.com/aws/aws-lambda-go"));
-    if tree.has("bootstrap") {
-        let contents = if go.is_some() { Contents::Without(&["*.go", "go.mod", "go.sum"]) } else { Contents::All };
-        found.candidates.push(program("bootstrap is the program that Lambda starts".into(), contents));
-        if go.is_some() {
-            found.unbuilt = Some(Unbuilt { what: "a Go program", build: Build::Go });
-        }
-        return true;
-    }
-    if let Some(manifest) = rust {
-        found.unbuilt = Some(Unbuilt { what: "a Rust program", build: Build::Cargo });
-        let target = |folder: &Path| std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| folder.join("target"), PathBuf::from);
-        if let Some(built) = tree.folder().and_then(|folder| built_by_cargo(&target(folder), &manifest)) {
-            let why = format!("Cargo.toml uses Lambda's Rust runtime, and {} is built", built.display());
-            found.candidates.push(program(why, Contents::Program(built)));
-        }
-        return true;
-    }
-    if go.is_some() {
-        found.unbuilt = Some(Unbuilt { what: "a Go program", build: Build::Go });
-        return true;
-    }
-    false
-}
-
-fn program(why: String, contents: Contents) -> Candidate {
-    Candidate { language: Language::Native, handler: "bootstrap".into(), why, contents, notes: Vec::new() }
-}
-
-/// The newest program that cargo, or cargo-lambda, has made of this package.
-fn built_by_cargo(target: &Path, manifest: &str) -> Option<PathBuf> {
-    let manifest: toml::Table = manifest.parse().ok()?;
-    let bin = manifest.get("bin").and_then(|b| b.as_array()).and_then(|b| b.first()).and_then(|b| b.get("name"));
-    let name = bin.or_else(|| manifest.get("package")?.get("name"))?.as_str()?;
-    let mut places = vec![target.join("lambda").join(name).join("bootstrap"), target.join("release").join(name)];
-    places.extend(std::fs::read_dir(target).into_iter().flatten().flatten().map(|triple| triple.path().join("release").join(name)));
-    places.into_iter().filter_map(regular).max_by_key(|p| p.metadata().and_then(|m| m.modified()).ok())
-}
-
-// ------------------------------------------------------------------------------------------------------------------- python
 
 fn python(tree: &dyn Tree) -> Vec<Candidate> {
     let mut found = Vec::new();
@@ -196,7 +119,8 @@ fn python_handler(line: &str) -> Option<&str> {
     const USUAL: [&str; 3] = ["lambda_handler", "handler", "main"];
     if let Some(rest) = line.strip_prefix("async def ").or_else(|| line.strip_prefix("def ")) {
         let (name, rest) = rest.split_once('(')?;
-        let params: Vec<&str> = rest.split(')').next()?.split(',').map(|p| p.split([':', '=']).next().unwrap_or(p).trim()).collect();
+        let params: Vec<&str> =
+            rest.split(')').next()?.split(',').map(|p| p.split([':', '=']).next().unwrap_or(p).trim()).collect();
         let [first, second] = params.as_slice() else { return None };
         let by_param = first.trim_start_matches('_').starts_with("ev") && second.trim_start_matches('_').starts_with(['c', 'C']);
         return (USUAL.contains(&name) || by_param).then_some(name);
@@ -206,8 +130,6 @@ fn python_handler(line: &str) -> Option<&str> {
     (USUAL[..2].contains(&name.trim_end()) && !name.starts_with(' ') && value.contains('(')).then_some(name.trim_end())
 }
 
-// --------------------------------------------------------------------------------------------------------------------- node
-
 fn node(tree: &dyn Tree, unbuilt: &mut Option<Unbuilt>) -> Vec<Candidate> {
     let package: serde_json::Value = tree.text("package.json").and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
     let main = package["main"].as_str().map(|m| m.trim_start_matches("./").to_string());
@@ -215,7 +137,12 @@ fn node(tree: &dyn Tree, unbuilt: &mut Option<Unbuilt>) -> Vec<Candidate> {
     for name in tree.names() {
         let (module, ext) = split(name);
         let near = name.matches('/').count() <= 1 || main.as_deref() == Some(name);
-        if !matches!(ext, "js" | "mjs" | "cjs") || !near || name.starts_with("node_modules/") || is_test(module) || module.ends_with(".config") {
+        if !matches!(ext, "js" | "mjs" | "cjs")
+            || !near
+            || name.starts_with("node_modules/")
+            || is_test(module)
+            || module.ends_with(".config")
+        {
             continue;
         }
         let text = tree.text(name).unwrap_or_default();
@@ -230,7 +157,10 @@ fn node(tree: &dyn Tree, unbuilt: &mut Option<Unbuilt>) -> Vec<Candidate> {
     }
     let typed = tree.names().iter().any(|n| n.ends_with(".ts") && !n.ends_with(".d.ts") && !n.starts_with("node_modules/"));
     if found.is_empty() && typed {
-        *unbuilt = Some(Unbuilt { what: "TypeScript", build: Build::ByHand("npx esbuild index.ts --bundle --platform=node --outfile=index.js") });
+        *unbuilt = Some(Unbuilt {
+            what: "TypeScript",
+            build: Build::ByHand("npx esbuild index.ts --bundle --platform=node --outfile=index.js"),
+        });
     }
     nearest(found)
 }
@@ -245,7 +175,11 @@ fn node_handler(line: &str) -> Option<&str> {
         Some(rest) => rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or(""),
         None => {
             let inside = line.strip_prefix("module.exports = {").or_else(|| line.strip_prefix("export {"))?;
-            inside.trim_end_matches([';', '}', ' ']).split(',').map(|n| n.split(':').next().unwrap_or(n).trim()).find(|n| is_handler(n))?
+            inside
+                .trim_end_matches([';', '}', ' '])
+                .split(',')
+                .map(|n| n.split(':').next().unwrap_or(n).trim())
+                .find(|n| is_handler(n))?
         }
     };
     is_handler(name).then_some(name)
@@ -255,24 +189,6 @@ fn is_handler(name: &str) -> bool {
     name == "handler" || name.ends_with("Handler")
 }
 
-// --------------------------------------------------------------------------------------------------------------------- java
-
-fn java(tree: &dyn Tree, unbuilt: &mut Option<Unbuilt>) -> Vec<Candidate> {
-    let compiled = tree.names().iter().any(|n| n.ends_with(".class") || (n.ends_with(".jar") && n.starts_with("lib/")));
-    if compiled {
-        let why = "the archive has Java classes".to_string();
-        return vec![Candidate { language: Language::Java, handler: String::new(), why, contents: Contents::All, notes: Vec::new() }];
-    }
-    if tree.has("pom.xml") {
-        *unbuilt = Some(Unbuilt { what: "a Java project", build: Build::ByHand("mvn -q package, then: myna deploy target/NAME.jar --handler pkg.Class::method") });
-    } else if tree.has("build.gradle") || tree.has("build.gradle.kts") {
-        *unbuilt = Some(Unbuilt { what: "a Java project", build: Build::ByHand("gradle build, then: myna deploy build/libs/NAME.jar --handler pkg.Class::method") });
-    }
-    Vec::new()
-}
-
-// ------------------------------------------------------------------------------------------------------------------- common
-
 fn candidate(language: Language, module: &str, function: &str, why: String, tree: &dyn Tree) -> Candidate {
     Candidate { language, handler: format!("{module}.{function}"), why, contents: Contents::All, notes: notes(language, tree) }
 }
@@ -281,7 +197,8 @@ fn candidate(language: Language, module: &str, function: &str, why: String, tree
 fn notes(language: Language, tree: &dyn Tree) -> Vec<String> {
     let names = tree.names();
     let holds = |prefix: &str| names.iter().any(|n| n.starts_with(prefix));
-    let asks = |file: &str| tree.text(file).is_some_and(|t| t.lines().any(|l| !l.trim().is_empty() && !l.trim_start().starts_with('#')));
+    let asks =
+        |file: &str| tree.text(file).is_some_and(|t| t.lines().any(|l| !l.trim().is_empty() && !l.trim_start().starts_with('#')));
     let mut notes = Vec::new();
     if language == Language::Python && asks("requirements.txt") && !names.iter().any(|n| n.contains(".dist-info/")) {
         notes.push("requirements.txt asks for libraries that are not in the folder; put them there: pip install -r requirements.txt -t .".into());
@@ -308,7 +225,12 @@ fn nearest(mut found: Vec<Candidate>) -> Vec<Candidate> {
 
 fn is_test(module: &str) -> bool {
     let own = module.rsplit('/').next().unwrap_or(module);
-    own.starts_with("test_") || own.ends_with("_test") || own.ends_with(".test") || own.ends_with(".spec") || own == "conftest" || module.starts_with("tests/")
+    own.starts_with("test_")
+        || own.ends_with("_test")
+        || own.ends_with(".test")
+        || own.ends_with(".spec")
+        || own == "conftest"
+        || module.starts_with("tests/")
 }
 
 #[cfg(test)]

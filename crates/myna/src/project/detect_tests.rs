@@ -1,4 +1,6 @@
 use super::*;
+use crate::project::compiled::built_by_cargo;
+use std::path::Path;
 
 struct Fake(Vec<(&'static str, &'static str)>);
 
@@ -22,7 +24,8 @@ fn handlers(files: &[(&'static str, &'static str)]) -> Vec<(Language, String)> {
 fn every_usual_project_is_recognised_with_its_handler() {
     use Language::*;
     const HANDLER: &str = "def lambda_handler(event, context):\n    return 1\n";
-    let cases: [(&[(&str, &str)], Language, &str); 13] = [
+    type Case = (&'static [(&'static str, &'static str)], Language, &'static str);
+    let cases: [Case; 13] = [
         (&[("lambda_function.py", HANDLER), ("other.py", HANDLER)], Python, "lambda_function.lambda_handler"),
         (&[("app.py", "import x\nasync def run(event: dict, context) -> dict:\n")], Python, "app.run"),
         (&[("main.py", "handler = Mangum(app)\n"), ("x/util.py", HANDLER)], Python, "main.handler"),
@@ -31,8 +34,20 @@ fn every_usual_project_is_recognised_with_its_handler() {
         (&[("index.mjs", "export const handler = async (event) => 1;")], Node, "index.handler"),
         (&[("index.js", "exports.handler = async () => 1")], Node, "index.handler"),
         (&[("app.cjs", "module.exports = { handler };")], Node, "app.handler"),
-        (&[("package.json", r#"{"main":"./lib/app.js"}"#), ("lib/app.js", "export async function apiHandler(event) {")], Node, "lib/app.apiHandler"),
-        (&[("a.js", "exports.handler = 1"), ("node_modules/x/index.js", "exports.handler = 1"), ("a.test.js", "exports.handler=1")], Node, "a.handler"),
+        (
+            &[("package.json", r#"{"main":"./lib/app.js"}"#), ("lib/app.js", "export async function apiHandler(event) {")],
+            Node,
+            "lib/app.apiHandler",
+        ),
+        (
+            &[
+                ("a.js", "exports.handler = 1"),
+                ("node_modules/x/index.js", "exports.handler = 1"),
+                ("a.test.js", "exports.handler=1"),
+            ],
+            Node,
+            "a.handler",
+        ),
         (&[("bootstrap", ""), ("lambda_function.py", HANDLER)], Native, "bootstrap"),
         (&[("go.mod", "require github.com/aws/aws-lambda-go v1"), ("bootstrap", ""), ("main.go", "")], Native, "bootstrap"),
         (&[("com/x/App.class", "")], Java, ""),
@@ -47,7 +62,10 @@ fn what_is_ambiguous_or_no_function_is_not_guessed() {
     let two = handlers(&[("app.py", "def handler(event, context): pass"), ("b.py", "def handler(event, context): pass")]);
     assert_eq!(two.len(), 2);
     for files in [
-        &[("util.py", "def add(a, b):\n  return a + b\nclass X:\n    def handler(self, event): pass\n    def h(event, context): pass")][..],
+        &[(
+            "util.py",
+            "def add(a, b):\n  return a + b\nclass X:\n    def handler(self, event): pass\n    def h(event, context): pass",
+        )][..],
         &[("index.js", "exports.add = 1\n// exports.handler = 2")][..],
         &[("README.md", "def handler(event, context):")][..],
     ] {
@@ -86,11 +104,21 @@ fn other_systems_files_and_missing_libraries_are_named() {
     assert_eq!(azure.foreign, [("Azure Functions", "host.json".to_string())]);
     let knative = detect(&Fake(vec![("func.yaml", "specVersion: 0.36.0")]));
     assert_eq!(knative.foreign[0].0, "Knative Functions");
-    let bare = detect(&Fake(vec![("lambda_function.py", "def lambda_handler(event, context): pass"), ("requirements.txt", "# none\nrequests")]));
+    let bare = detect(&Fake(vec![
+        ("lambda_function.py", "def lambda_handler(event, context): pass"),
+        ("requirements.txt", "# none\nrequests"),
+    ]));
     assert!(bare.candidates[0].notes[0].contains("pip install"));
-    let held = detect(&Fake(vec![("lambda_function.py", "def lambda_handler(event, context): pass"), ("requirements.txt", "requests"), ("requests-2.dist-info/METADATA", "")]));
+    let held = detect(&Fake(vec![
+        ("lambda_function.py", "def lambda_handler(event, context): pass"),
+        ("requirements.txt", "requests"),
+        ("requests-2.dist-info/METADATA", ""),
+    ]));
     assert!(held.candidates[0].notes.is_empty());
-    let sdk = detect(&Fake(vec![("index.js", "exports.handler = 1"), ("package.json", r#"{"dependencies":{"@aws-sdk/client-s3":"3"}}"#)]));
+    let sdk = detect(&Fake(vec![
+        ("index.js", "exports.handler = 1"),
+        ("package.json", r#"{"dependencies":{"@aws-sdk/client-s3":"3"}}"#),
+    ]));
     assert!(sdk.candidates[0].notes.is_empty(), "Node runtimes bring the AWS SDK");
 }
 

@@ -84,7 +84,9 @@ fn add(zip: &mut ZipWriter<Cursor<Vec<u8>>>, file: &File) -> Result<(), Problem>
         .compression_method(CompressionMethod::Deflated)
         .last_modified_time(DateTime::default())
         .unix_permissions(if file.executable { 0o755 } else { 0o644 });
-    zip.start_file(file.name.as_str(), options).and_then(|()| Ok(zip.write_all(&content)?)).doing(format!("{} can't be packed", file.name))
+    zip.start_file(file.name.as_str(), options)
+        .and_then(|()| Ok(zip.write_all(&content)?))
+        .doing(format!("{} can't be packed", file.name))
 }
 
 fn within(what: &str, bytes: u64, max: u64) -> Result<(), Problem> {

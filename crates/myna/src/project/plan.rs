@@ -47,7 +47,13 @@ pub fn name(source: &Source, options: &Options) -> String {
     options.name.clone().or_else(|| source.settings.name.clone()).unwrap_or_else(|| source.default_name())
 }
 
-pub fn plan(source: &Source, options: &Options, existing: Option<&Config>, runtimes: &[RuntimeRow], out: &Out) -> Result<Plan, Problem> {
+pub fn plan(
+    source: &Source,
+    options: &Options,
+    existing: Option<&Config>,
+    runtimes: &[RuntimeRow],
+    out: &Out,
+) -> Result<Plan, Problem> {
     let (settings, tree) = (&source.settings, source.tree());
     let mut findings = source.findings();
     let notes = one_system(&findings, source, options, out)?;
@@ -62,8 +68,12 @@ pub fn plan(source: &Source, options: &Options, existing: Option<&Config>, runti
             (handler, c.language, c.contents, c.notes)
         }
         Some(handler) => {
-            let language = language_of(&handler.is, &*tree).or_else(|| said_runtime.as_ref().and_then(|r| language_of_runtime(&r.is)));
-            let language = language.ok_or_else(|| Problem::usage(format!("no file of {} holds the handler {}", source.path.display(), handler.is)).hint("say the runtime too: --runtime python3.12"))?;
+            let language =
+                language_of(&handler.is, &*tree).or_else(|| said_runtime.as_ref().and_then(|r| language_of_runtime(&r.is)));
+            let language = language.ok_or_else(|| {
+                Problem::usage(format!("no file of {} holds the handler {}", source.path.display(), handler.is))
+                    .hint("say the runtime too: --runtime python3.12")
+            })?;
             let found = findings.candidates.iter().find(|c| c.handler == handler.is);
             (handler, language, Contents::All, found.map(|c| c.notes.clone()).unwrap_or_default())
         }
@@ -72,7 +82,8 @@ pub fn plan(source: &Source, options: &Options, existing: Option<&Config>, runti
             (value(c.handler, c.why), c.language, c.contents, c.notes)
         }
     };
-    let kept = existing.filter(|c| language_of_runtime(&c.runtime) == Some(language)).map(|c| value(&c.runtime, "as deployed before"));
+    let kept =
+        existing.filter(|c| language_of_runtime(&c.runtime) == Some(language)).map(|c| value(&c.runtime, "as deployed before"));
     let runtime = match said_runtime.or(kept) {
         Some(runtime) => runtime,
         None => runtime::choose(language, &*tree, runtimes).map(|c| value(c.name, c.why))?,
@@ -97,7 +108,11 @@ fn first(said: [(&Option<String>, &str); 2]) -> Option<Value> {
 }
 
 /// A table in `myna.toml` is the whole environment; `--env` adds to it, or to what the function has.
-fn env(options: &Options, table: Option<&BTreeMap<String, String>>, existing: Option<&Config>) -> Option<BTreeMap<String, String>> {
+fn env(
+    options: &Options,
+    table: Option<&BTreeMap<String, String>>,
+    existing: Option<&Config>,
+) -> Option<BTreeMap<String, String>> {
     if table.is_none() && options.env.is_empty() {
         return None;
     }
@@ -107,7 +122,8 @@ fn env(options: &Options, table: Option<&BTreeMap<String, String>>, existing: Op
 }
 
 fn language_of_runtime(name: &str) -> Option<Language> {
-    let families = [("python", Language::Python), ("nodejs", Language::Node), ("java", Language::Java), ("provided", Language::Native)];
+    let families =
+        [("python", Language::Python), ("nodejs", Language::Node), ("java", Language::Java), ("provided", Language::Native)];
     families.into_iter().find(|f| name.starts_with(f.0)).map(|f| f.1)
 }
 
@@ -164,7 +180,8 @@ fn pick(mut findings: Findings, source: &Source, out: &Out) -> Result<Candidate,
 }
 
 fn ask(out: &Out, question: &str) -> bool {
-    out.interactive() && answer(out, &format!("{question} [y/N]")).is_some_and(|a| matches!(a.to_ascii_lowercase().as_str(), "y" | "yes"))
+    out.interactive()
+        && answer(out, &format!("{question} [y/N]")).is_some_and(|a| matches!(a.to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 fn choose(out: &Out, candidates: &[Candidate]) -> Option<usize> {
@@ -224,10 +241,19 @@ mod tests {
         let anew = planned(&temp, &none, Some(&gone)).unwrap();
         assert_eq!((anew.runtime.is.as_str(), anew.handler.is.as_str()), ("python3.12", "lambda_function.lambda_handler"));
 
-        fs::write(temp.path().join("myna.toml"), "[function]\nname = \"n\"\nhandler = \"other.run\"\nmemory = 256\n[function.env]\nA = \"1\"").unwrap();
+        fs::write(
+            temp.path().join("myna.toml"),
+            "[function]\nname = \"n\"\nhandler = \"other.run\"\nmemory = 256\n[function.env]\nA = \"1\"",
+        )
+        .unwrap();
         let filed = planned(&temp, &none, None).unwrap();
         assert_eq!((filed.name.as_str(), filed.handler.is.as_str(), filed.memory), ("n", "other.run", Some(256)));
-        let options = Options { handler: Some("lambda_function.lambda_handler".into()), memory: Some(512), env: vec![("B".into(), "2".into())], ..Options::default() };
+        let options = Options {
+            handler: Some("lambda_function.lambda_handler".into()),
+            memory: Some(512),
+            env: vec![("B".into(), "2".into())],
+            ..Options::default()
+        };
         let said = planned(&temp, &options, None).unwrap();
         assert_eq!((said.handler.why.as_str(), said.memory, said.env.unwrap().len()), ("--handler", Some(512), 2));
     }
@@ -244,7 +270,12 @@ mod tests {
 
     #[test]
     fn doubt_is_an_error_with_the_words_that_end_it() {
-        let two = planned(&folder(&[("a.py", "def run(event, context): 1"), ("b.py", "def run(event, context): 1")]), &Options::default(), None).unwrap_err();
+        let two = planned(
+            &folder(&[("a.py", "def run(event, context): 1"), ("b.py", "def run(event, context): 1")]),
+            &Options::default(),
+            None,
+        )
+        .unwrap_err();
         assert!(two.hint.unwrap().contains("--handler a.run"));
         let azure = folder(&[PYTHON, ("host.json", "{}")]);
         assert!(planned(&azure, &Options::default(), None).unwrap_err().hint.unwrap().contains("--as lambda"));
@@ -252,6 +283,8 @@ mod tests {
         assert!(planned(&azure, &options, None).is_ok());
         let rust = folder(&[("Cargo.toml", "[package]\nname = \"no-such-program\"\n[dependencies]\nlambda_runtime = \"1\"")]);
         assert!(planned(&rust, &Options::default(), None).unwrap_err().hint.unwrap().contains("cargo build --release"));
-        assert!(planned(&folder(&[("README.md", "")]), &Options::default(), None).unwrap_err().hint.unwrap().contains("--handler"));
+        assert!(
+            planned(&folder(&[("README.md", "")]), &Options::default(), None).unwrap_err().hint.unwrap().contains("--handler")
+        );
     }
 }

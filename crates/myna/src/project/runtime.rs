@@ -12,7 +12,10 @@ pub struct Choice {
 
 pub fn choose(language: Language, tree: &dyn Tree, rows: &[RuntimeRow]) -> Result<Choice, Problem> {
     if language == Language::Native {
-        return Ok(Choice { name: "provided.al2023".into(), why: "for programs that speak Lambda's runtime API themselves".into() });
+        return Ok(Choice {
+            name: "provided.al2023".into(),
+            why: "for programs that speak Lambda's runtime API themselves".into(),
+        });
     }
     if let Some((name, file)) = asked(language, tree) {
         return Ok(Choice { why: format!("{file} asks for it"), name });
@@ -59,7 +62,10 @@ fn asked(language: Language, tree: &dyn Tree) -> Option<(String, &'static str)> 
             Some((format!("python{major}.{minor}"), ".python-version"))
         }
         Language::Node => {
-            let text = tree.text(".nvmrc").map(|t| (t, ".nvmrc")).or_else(|| tree.text(".node-version").map(|t| (t, ".node-version")))?;
+            let text = tree
+                .text(".nvmrc")
+                .map(|t| (t, ".nvmrc"))
+                .or_else(|| tree.text(".node-version").map(|t| (t, ".node-version")))?;
             let major = text.0.trim().trim_start_matches('v').split('.').next()?.parse::<u32>().ok()?;
             Some((format!("nodejs{major}.x"), text.1))
         }
@@ -87,7 +93,12 @@ mod tests {
 
     #[test]
     fn the_project_decides_then_the_newest_that_is_here() {
-        let row = |name: &str, found: &str| RuntimeRow { name: name.into(), found: found.into(), installable: true, ..Default::default() };
+        let row = |name: &str, found: &str| RuntimeRow {
+            name: name.into(),
+            found: found.into(),
+            installable: true,
+            ..Default::default()
+        };
         let rows = [row("python3.9", "x"), row("python3.12", "x"), row("python3.14", ""), row("nodejs22.x", "")];
         let name = |language, files, rows: &[RuntimeRow]| choose(language, &Fake(files), rows).map(|c| c.name);
         assert_eq!(name(Language::Python, &[], &rows).unwrap(), "python3.12");

@@ -49,9 +49,12 @@ pub async fn deploy(ctx: &Ctx, api: &Api, path: &Path, options: &Options, packer
     let name = plan::name(&source, options);
     let existing = lambda::find(api, &name).await?;
     // A function that exists keeps its runtime, mostly; the list is only needed where one is chosen.
-    let runtimes: Vec<RuntimeRow> = if existing.is_some() && options.runtime.is_none() { Vec::new() } else { api.read("/admin/v1/runtimes").await? };
+    let runtimes: Vec<RuntimeRow> =
+        if existing.is_some() && options.runtime.is_none() { Vec::new() } else { api.read("/admin/v1/runtimes").await? };
     let plan = match plan::plan(&source, options, existing.as_ref(), &runtimes, &ctx.out) {
-        Err(_) if runtimes.is_empty() => plan::plan(&source, options, existing.as_ref(), &api.read::<Vec<RuntimeRow>>("/admin/v1/runtimes").await?, &ctx.out)?,
+        Err(_) if runtimes.is_empty() => {
+            plan::plan(&source, options, existing.as_ref(), &api.read::<Vec<RuntimeRow>>("/admin/v1/runtimes").await?, &ctx.out)?
+        }
         planned => planned?,
     };
     let first = packer.is_fresh();

@@ -40,7 +40,8 @@ struct File {
 pub fn read(folder: &Path) -> Result<Settings, Problem> {
     let path = folder.join(FILE);
     match std::fs::read_to_string(&path) {
-        Ok(text) => parse(&text).map_err(|e| Problem::usage(format!("{}: {e}", path.display())).hint("the keys of [function]: myna deploy --help")),
+        Ok(text) => parse(&text)
+            .map_err(|e| Problem::usage(format!("{}: {e}", path.display())).hint("the keys of [function]: myna deploy --help")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
         Err(error) => Err(Problem::usage(format!("{} can't be read: {error}", path.display()))),
     }
@@ -76,10 +77,17 @@ mod tests {
 
     #[test]
     fn a_table_is_read_and_mistakes_are_named() {
-        let s = parse("[function]\nname = \"a\"\nmemory = \"1GB\"\ntimeout = 30\n[function.env]\nK = \"v\"\n[up]\nlisten = \"x\"").unwrap();
-        assert_eq!((s.name.as_deref(), s.memory, s.timeout, s.env.unwrap()["K"].as_str()), (Some("a"), Some(1024), Some(30), "v"));
+        let s =
+            parse("[function]\nname = \"a\"\nmemory = \"1GB\"\ntimeout = 30\n[function.env]\nK = \"v\"\n[up]\nlisten = \"x\"")
+                .unwrap();
+        assert_eq!(
+            (s.name.as_deref(), s.memory, s.timeout, s.env.unwrap()["K"].as_str()),
+            (Some("a"), Some(1024), Some(30), "v")
+        );
         assert_eq!(parse("").unwrap(), Settings::default());
-        for (text, word) in [("[function]\nmemroy = 1", "memroy"), ("[function]\ntimeout = \"1 week\"", "unit"), ("[function", "line 1")] {
+        for (text, word) in
+            [("[function]\nmemroy = 1", "memroy"), ("[function]\ntimeout = \"1 week\"", "unit"), ("[function", "line 1")]
+        {
             let error = parse(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");
         }

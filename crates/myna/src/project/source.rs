@@ -1,7 +1,8 @@
 //! A folder or an archive as it lies on the disk now.
 
 use super::{
-    detect::{Build, Contents, Findings, detect},
+    compiled::Build,
+    detect::{Contents, Findings, detect},
     pack::{Packer, ZIP_BYTES_MAX},
     settings::{self, Settings},
     tree::{Archive, Folder, Tree},
@@ -30,7 +31,8 @@ impl Source {
     /// Read what is there. `state` are directories of platforms.
     pub fn open(path: &Path, allow_outside: &[PathBuf], state: Vec<PathBuf>) -> Result<Self, Problem> {
         let path = path.canonicalize().map_err(|e| {
-            Problem::usage(format!("{} can't be read: {e}", path.display())).hint("name a folder or a ZIP archive; a new one: myna init --like lambda-python NAME")
+            Problem::usage(format!("{} can't be read: {e}", path.display()))
+                .hint("name a folder or a ZIP archive; a new one: myna init --like lambda-python NAME")
         })?;
         if path.is_dir() {
             let settings = settings::read(&path)?;
@@ -43,7 +45,8 @@ impl Source {
             return Err(Problem::usage(format!("{} has {size} bytes, and an archive may have {ZIP_BYTES_MAX}", path.display())));
         }
         let bytes = std::fs::read(&path).doing(format!("{} can't be read", path.display()))?;
-        let tree = Archive::open(bytes.clone()).map_err(|e| Problem::usage(format!("{} is no ZIP archive: {e}", path.display())))?;
+        let tree =
+            Archive::open(bytes.clone()).map_err(|e| Problem::usage(format!("{} is no ZIP archive: {e}", path.display())))?;
         Ok(Self { path, settings: Settings::default(), rules: Rules::default(), content: Content::Archive { bytes, tree } })
     }
 
@@ -102,11 +105,18 @@ impl Source {
         let Some((program, args, env)) = build.command() else {
             return Err(Problem::usage("this project is built by hand").hint(build.shown()));
         };
-        let status = Command::new(program).args(args).envs(env.iter().copied()).current_dir(&self.path).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        let status = Command::new(program)
+            .args(args)
+            .envs(env.iter().copied())
+            .current_dir(&self.path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status();
         match status {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(Problem::failed(format!("{program} in {} ended with {status}", self.path.display()))),
-            Err(error) => Err(Problem::failed(format!("{program} can't be started: {error}")).hint(format!("install {program}, or build elsewhere: {}", build.shown()))),
+            Err(error) => Err(Problem::failed(format!("{program} can't be started: {error}"))
+                .hint(format!("install {program}, or build elsewhere: {}", build.shown()))),
         }
     }
 }

@@ -70,7 +70,11 @@ fn split(text: &str) -> Result<(String, f64), String> {
     let (version, share) = text.split_once('=').ok_or_else(expected)?;
     let (number, whole) = share.strip_suffix('%').map_or((share, 1.0), |percent| (percent, 100.0));
     let share = number.parse::<f64>().map_err(|_| expected())? / whole;
-    if (0.0..=1.0).contains(&share) { Ok((version.to_string(), share)) } else { Err(format!("a share lies between 0% and 100%, and {text:?} doesn't")) }
+    if (0.0..=1.0).contains(&share) {
+        Ok((version.to_string(), share))
+    } else {
+        Err(format!("a share lies between 0% and 100%, and {text:?} doesn't"))
+    }
 }
 
 fn path(name: &str, alias: &str) -> String {
@@ -78,7 +82,9 @@ fn path(name: &str, alias: &str) -> String {
 }
 
 async fn list(ctx: &Ctx, api: &Api, name: &str) -> Done {
-    let aliases = lambda::list(api, &format!("{}/aliases", lambda::function_path(name)), "Aliases").await.map_err(|p| lambda::absent(p, name))?;
+    let aliases = lambda::list(api, &format!("{}/aliases", lambda::function_path(name)), "Aliases")
+        .await
+        .map_err(|p| lambda::absent(p, name))?;
     if ctx.out.json {
         ctx.out.json(&aliases);
     } else if aliases.is_empty() {

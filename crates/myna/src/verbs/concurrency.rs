@@ -77,7 +77,8 @@ fn provisioned_path(name: &str, query: &str) -> String {
 }
 
 async fn get(ctx: &Ctx, api: &Api, name: &str) -> Done {
-    let reserved = api.get(&format!("/2019-09-30/functions/{}/concurrency", segment(name))).await.map_err(|p| lambda::absent(p, name))?;
+    let reserved =
+        api.get(&format!("/2019-09-30/functions/{}/concurrency", segment(name))).await.map_err(|p| lambda::absent(p, name))?;
     let provisioned = lambda::list(api, &provisioned_path(name, "List=ALL"), "ProvisionedConcurrencyConfigs").await?;
     let observed = api.get(&format!("/admin/v1/functions/{}/observed", segment(name))).await?;
     let reserved = &reserved["ReservedConcurrentExecutions"];
@@ -86,7 +87,12 @@ async fn get(ctx: &Ctx, api: &Api, name: &str) -> Done {
         return Ok(());
     }
     ctx.out.pairs(&[
-        ("reserved", reserved.as_u64().map_or_else(|| "none; it shares the account's limit".to_string(), |n| format!("at most {n}, kept for it"))),
+        (
+            "reserved",
+            reserved
+                .as_u64()
+                .map_or_else(|| "none; it shares the account's limit".to_string(), |n| format!("at most {n}, kept for it")),
+        ),
         ("now", format!("{} running, {} waiting", observed["running"], observed["waiting"])),
     ]);
     if !provisioned.is_empty() {
@@ -116,7 +122,11 @@ async fn set(ctx: &Ctx, api: &Api, name: &str, limit: Limit) -> Done {
         Limit::Of(n) => {
             let body = json!({ "ReservedConcurrentExecutions": n });
             api.json(Method::PUT, &reserved_path(name), Some(&body)).await.map_err(|p| lambda::absent(p, name))?;
-            if n == 0 { format!("{name} is stopped: every call is refused until its limit changes") } else { format!("{name} runs at most {n} at once") }
+            if n == 0 {
+                format!("{name} is stopped: every call is refused until its limit changes")
+            } else {
+                format!("{name} runs at most {n} at once")
+            }
         }
     };
     if ctx.out.json {

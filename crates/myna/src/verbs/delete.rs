@@ -39,7 +39,8 @@ pub async fn run(ctx: &Ctx, args: &Args) -> Done {
     let function = lambda::configuration(&api, &args.name).await?;
     if !args.yes {
         if !ctx.out.interactive() {
-            return Err(Problem::usage(format!("{what} is not deleted without being asked for")).hint(format!("myna delete {} --yes", args.name)));
+            return Err(Problem::usage(format!("{what} is not deleted without being asked for"))
+                .hint(format!("myna delete {} --yes", args.name)));
         }
         let question = format!("delete {what} from {}? [y/N]", api.dir().display());
         let sure = plan::answer(&ctx.out, &question).is_some_and(|a| matches!(a.to_ascii_lowercase().as_str(), "y" | "yes"));

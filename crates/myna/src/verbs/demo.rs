@@ -45,7 +45,11 @@ struct Example {
 }
 
 const EXAMPLES: [Example; 2] = [
-    Example { name: "demo-python", file: "lambda_function.py", text: include_str!("../templates/lambda-python/lambda_function.py") },
+    Example {
+        name: "demo-python",
+        file: "lambda_function.py",
+        text: include_str!("../templates/lambda-python/lambda_function.py"),
+    },
     Example { name: "demo-node", file: "index.mjs", text: include_str!("../templates/lambda-node/index.mjs") },
 ];
 
@@ -70,7 +74,11 @@ pub async fn run(ctx: &Ctx, args: Args) -> Done {
     if shown == 0 {
         return Err(Problem::failed("no part of the demo could be shown").hint("myna doctor"));
     }
-    ctx.out.note(if args.keep { "the functions are still there: myna list" } else { "the functions are gone again; keep them with --keep" });
+    ctx.out.note(if args.keep {
+        "the functions are still there: myna list"
+    } else {
+        "the functions are gone again; keep them with --keep"
+    });
     Ok(())
 }
 
@@ -93,7 +101,10 @@ async fn call(api: &Api, name: &str) -> Result<Invoked, Problem> {
     let invoked = lambda::invoke(api, name, None, Bytes::from_static(br#"{"name":"Ada"}"#), false).await?;
     match invoked.function_error {
         None => Ok(invoked),
-        Some(kind) => Err(Problem::failed(format!("the function reported an error ({kind}): {}", String::from_utf8_lossy(&invoked.payload)))),
+        Some(kind) => Err(Problem::failed(format!(
+            "the function reported an error ({kind}): {}",
+            String::from_utf8_lossy(&invoked.payload)
+        ))),
     }
 }
 
@@ -103,7 +114,8 @@ async fn steps(api: &Api, invoked: &Invoked) -> String {
     let Ok(record) = api.read::<Record>(&format!("/admin/v1/invocations/{}", segment(id))).await else { return String::new() };
     let s = record.steps;
     let parts = [("waiting", s.queued_us), ("sandbox", s.sandbox_us), ("start", s.init_us), ("code", s.run_us)];
-    let parts: Vec<String> = parts.iter().filter(|p| p.1 > 0).map(|(name, us)| format!("{name} {}", span(Duration::from_micros(*us)))).collect();
+    let parts: Vec<String> =
+        parts.iter().filter(|p| p.1 > 0).map(|(name, us)| format!("{name} {}", span(Duration::from_micros(*us)))).collect();
     if parts.is_empty() { String::new() } else { format!("  ({})", parts.join(", ")) }
 }
 
@@ -128,7 +140,8 @@ async fn show_log(ctx: &Ctx, api: &Api, name: &str, of: &Invoked) -> Done {
 }
 
 async fn show_cost(ctx: &Ctx, api: &Api, name: &str) -> Done {
-    let hours = Vec::<UsageHour>::deserialize(&api.get(&format!("/admin/v1/usage?function={name}")).await?).doing("the platform's usage has another shape")?;
+    let hours = Vec::<UsageHour>::deserialize(&api.get(&format!("/admin/v1/usage?function={name}")).await?)
+        .doing("the platform's usage has another shape")?;
     let (calls, gb): (u64, f64) = hours.iter().fold((0, 0.0), |sum, h| (sum.0 + h.invocations, sum.1 + h.gb_seconds));
     let memory = hours.iter().map(|h| h.memory_max_bytes).max().unwrap_or(0);
     ctx.out.line(format!("  cost     {calls} calls, {gb:.3} GB-seconds, at most {} of memory", bytes(memory)));
@@ -141,7 +154,9 @@ struct Folder(PathBuf);
 impl Folder {
     fn new(example: &Example) -> Result<Self, Problem> {
         let path = std::env::temp_dir().join(format!("myna-demo-{}-{}", std::process::id(), example.name));
-        fs::create_dir_all(&path).and_then(|()| fs::write(path.join(example.file), example.text)).doing(format!("{} can't be written", path.display()))?;
+        fs::create_dir_all(&path)
+            .and_then(|()| fs::write(path.join(example.file), example.text))
+            .doing(format!("{} can't be written", path.display()))?;
         Ok(Self(path))
     }
 }

@@ -63,7 +63,14 @@ fn show(ctx: &Ctx, page: &Value) {
     let mut rows = vec![
         ("function", f.function_arn.clone()),
         ("state", reasoned(&f)),
-        ("runtime", if runtime.found.is_empty() { f.runtime.clone() } else { format!("{}: {}, {}", f.runtime, runtime.found, runtime.origin) }),
+        (
+            "runtime",
+            if runtime.found.is_empty() {
+                f.runtime.clone()
+            } else {
+                format!("{}: {}, {}", f.runtime, runtime.found, runtime.origin)
+            },
+        ),
     ];
     if !runtime.libraries.is_empty() {
         let list: Vec<String> = runtime.libraries.iter().map(|(name, version)| format!("{name} {version}")).collect();
@@ -91,8 +98,16 @@ fn show(ctx: &Ctx, page: &Value) {
     rows.push(("now", format!("{} running, {} waiting", observed["running"], observed["waiting"])));
     ctx.out.pairs(&rows);
     section(ctx, &["alias", "version", "calls", "description"], list(&page["aliases"]).map(alias::row).collect());
-    section(ctx, &["instance", "version", "state", "sandbox", "memory", "calls"], list(&observed["instances"]).map(instance).collect());
-    section(ctx, &["recent call", "version", "result", "took", "start", "memory"], list(&page["recent"]).filter_map(call).collect());
+    section(
+        ctx,
+        &["instance", "version", "state", "sandbox", "memory", "calls"],
+        list(&observed["instances"]).map(instance).collect(),
+    );
+    section(
+        ctx,
+        &["recent call", "version", "result", "took", "start", "memory"],
+        list(&page["recent"]).filter_map(call).collect(),
+    );
 }
 
 fn reasoned(f: &Config) -> String {
@@ -114,8 +129,18 @@ fn instance(i: &Value) -> Vec<String> {
 
 fn call(record: &Value) -> Option<Vec<String>> {
     let r = Record::deserialize(record).ok()?;
-    let start = r.usage.init.map_or_else(|| "warm".to_string(), |init| format!("cold, {}", span(Duration::from_micros(r.steps.sandbox_us) + init)));
-    Some(vec![r.id.to_string(), r.version.to_string(), r.status.to_string(), span(r.usage.duration), start, bytes(r.usage.memory_max_bytes)])
+    let start = r
+        .usage
+        .init
+        .map_or_else(|| "warm".to_string(), |init| format!("cold, {}", span(Duration::from_micros(r.steps.sandbox_us) + init)));
+    Some(vec![
+        r.id.to_string(),
+        r.version.to_string(),
+        r.status.to_string(),
+        span(r.usage.duration),
+        start,
+        bytes(r.usage.memory_max_bytes),
+    ])
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

@@ -51,7 +51,8 @@ pub async fn run(ctx: &Ctx, args: Args) -> Done {
     let api = super::platform(ctx)?;
     let root = args.path.canonicalize().map_err(|e| Problem::usage(format!("{} can't be read: {e}", args.path.display())))?;
     if !root.is_dir() {
-        return Err(Problem::usage(format!("{} is not a folder, and only a folder can be watched", root.display())).hint("myna deploy takes archives"));
+        return Err(Problem::usage(format!("{} is not a folder, and only a folder can be watched", root.display()))
+            .hint("myna deploy takes archives"));
     }
     Dev::start(ctx, api, root, args.options).await?.watch().await
 }
@@ -77,14 +78,19 @@ impl<'a> Dev<'a> {
         let mut packer = Packer::default();
         let sent = send::deploy(ctx, &api, &root, &options, &mut packer).await?;
         let checker = Checker::for_runtime(&api, &sent.function.runtime).await;
-        let mut dev = Self { ctx, name: sent.function.function_name.clone(), api, root, options, packer, watch, checker, log: None };
+        let mut dev =
+            Self { ctx, name: sent.function.function_name.clone(), api, root, options, packer, watch, checker, log: None };
         dev.report(&sent, "deployed", sent.took);
         match &sent.url {
             Some(url) => ctx.out.note(format!("it answers at {url}")),
             None => ctx.out.note(format!("call it from another terminal: myna invoke {}", dev.name)),
         }
         ctx.out.note(format!("watching {}; same engine and limits as without dev", dev.root.display()));
-        let written = source.folder().into_iter().flat_map(|walk| &walk.files).filter(|f| !f.name.contains("node_modules/") && !f.name.contains("site-packages/"));
+        let written = source
+            .folder()
+            .into_iter()
+            .flat_map(|walk| &walk.files)
+            .filter(|f| !f.name.contains("node_modules/") && !f.name.contains("site-packages/"));
         dev.show_faults(&dev.checker.check(&written.map(|f| f.path.clone()).collect::<Vec<_>>()).await);
         dev.log = dev.open_log().await;
         Ok(dev)
@@ -132,7 +138,9 @@ impl<'a> Dev<'a> {
         }
         let hash = sent.function.code_hash();
         if self.ctx.out.json {
-            self.ctx.out.json(&serde_json::json!({ "at_ms": now_ms(), "event": "deployed", "code": hash, "took_ms": took.as_secs_f64() * 1e3 }));
+            self.ctx.out.json(
+                &serde_json::json!({ "at_ms": now_ms(), "event": "deployed", "code": hash, "took_ms": took.as_secs_f64() * 1e3 }),
+            );
         } else {
             self.ctx.out.good(format!("{what}: code {hash} answers, {}", span(took)));
         }

@@ -38,7 +38,12 @@ fn row(f: &Finding) -> Vec<String> {
         FindingState::Absent => "absent",
         FindingState::Missing => "MISSING",
     };
-    vec![f.what.clone(), state.to_string(), f.detail.clone(), f.mend.clone().filter(|_| f.state != FindingState::Ok).unwrap_or_default()]
+    vec![
+        f.what.clone(),
+        state.to_string(),
+        f.detail.clone(),
+        f.mend.clone().filter(|_| f.state != FindingState::Ok).unwrap_or_default(),
+    ]
 }
 
 /// What concerns the platform itself.

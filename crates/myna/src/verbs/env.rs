@@ -76,7 +76,8 @@ pub async fn run(ctx: &Ctx, args: &Args) -> Done {
         if args.profile { profile(&api, &aws)? } else { variables(&aws) }
     };
     if ctx.out.json {
-        let map: Map<String, Value> = changes.into_iter().map(|(name, value)| (name.to_string(), value.map_or(Value::Null, Value::String))).collect();
+        let map: Map<String, Value> =
+            changes.into_iter().map(|(name, value)| (name.to_string(), value.map_or(Value::Null, Value::String))).collect();
         ctx.out.json(&map);
         return Ok(());
     }
@@ -172,13 +173,21 @@ mod tests {
     use std::{os::unix::fs::MetadataExt, process::Command};
 
     fn aws() -> AwsAccess {
-        AwsAccess { endpoint_url: "http://127.0.0.1:9000".into(), region: "us-east-1".into(), access_key_id: "AK".into(), secret_access_key: "s'e$c\\r`et".into() }
+        AwsAccess {
+            endpoint_url: "http://127.0.0.1:9000".into(),
+            region: "us-east-1".into(),
+            access_key_id: "AK".into(),
+            secret_access_key: "s'e$c\\r`et".into(),
+        }
     }
 
     #[test]
     fn a_shell_that_evaluates_it_has_every_value_and_no_foreign_token() {
         let script: Vec<String> = variables(&aws()).iter().map(|c| statement(Shell::Sh, c)).collect();
-        let script = format!("{}; printf '%s|' \"$AWS_ENDPOINT_URL\" \"$AWS_SECRET_ACCESS_KEY\" \"$AWS_REGION$AWS_DEFAULT_REGION\" \"${{AWS_SESSION_TOKEN-none}}\"", script.join("; "));
+        let script = format!(
+            "{}; printf '%s|' \"$AWS_ENDPOINT_URL\" \"$AWS_SECRET_ACCESS_KEY\" \"$AWS_REGION$AWS_DEFAULT_REGION\" \"${{AWS_SESSION_TOKEN-none}}\"",
+            script.join("; ")
+        );
         let run = Command::new("sh").arg("-c").arg(script).env("AWS_SESSION_TOKEN", "foreign").output().unwrap();
         assert_eq!(String::from_utf8(run.stdout).unwrap(), "http://127.0.0.1:9000|s'e$c\\r`et|us-east-1us-east-1|none|");
     }
@@ -204,7 +213,12 @@ mod tests {
         let file = write_profile(temp.path(), &aws()).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         let text = fs::read_to_string(file).unwrap();
-        for line in ["[profile myna]", "endpoint_url = http://127.0.0.1:9000", "region = us-east-1", "disable_host_prefix_injection = true"] {
+        for line in [
+            "[profile myna]",
+            "endpoint_url = http://127.0.0.1:9000",
+            "region = us-east-1",
+            "disable_host_prefix_injection = true",
+        ] {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }
     }

@@ -23,6 +23,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[allow(clippy::enum_variant_names)] // the next systems are on their way
 pub enum Like {
     LambdaPython,
     LambdaNode,
@@ -67,11 +68,15 @@ pub fn run(ctx: &Ctx, args: &Args) -> Done {
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
     // A package of Rust's can't begin with a digit.
     let name = if name.starts_with(|c: char| c.is_ascii_digit()) { format!("fn-{name}") } else { name };
-    let settings = format!("# What `myna deploy` can't read off the files.\n[function]\nname = \"{name}\"\nmemory = \"128MB\"\ntimeout = \"10s\"\nexclude = [\"event.json\"]\n");
-    let mut files: Vec<(&str, String)> = args.like.files().iter().map(|(file, text)| (*file, text.replace("PROJECT_NAME", &name))).collect();
+    let settings = format!(
+        "# What `myna deploy` can't read off the files.\n[function]\nname = \"{name}\"\nmemory = \"128MB\"\ntimeout = \"10s\"\nexclude = [\"event.json\"]\n"
+    );
+    let mut files: Vec<(&str, String)> =
+        args.like.files().iter().map(|(file, text)| (*file, text.replace("PROJECT_NAME", &name))).collect();
     files.push(("myna.toml", settings));
     if let Some((taken, _)) = files.iter().find(|(file, _)| dir.join(file).symlink_metadata().is_ok()) {
-        return Err(Problem::usage(format!("{} is there already, and nothing is overwritten", dir.join(taken).display())).hint("name another folder"));
+        return Err(Problem::usage(format!("{} is there already, and nothing is overwritten", dir.join(taken).display()))
+            .hint("name another folder"));
     }
     for (file, text) in &files {
         let path = dir.join(file);
@@ -91,11 +96,19 @@ pub fn run(ctx: &Ctx, args: &Args) -> Done {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::out::Out, project::{detect::Language, source::Source}};
+    use crate::{
+        cli::out::Out,
+        project::{detect::Language, source::Source},
+    };
 
     #[test]
     fn what_is_written_is_recognised_and_nothing_is_overwritten() {
-        for (like, language) in [(Like::LambdaPython, Some(Language::Python)), (Like::LambdaNode, Some(Language::Node)), (Like::LambdaRust, None), (Like::LambdaGo, None)] {
+        for (like, language) in [
+            (Like::LambdaPython, Some(Language::Python)),
+            (Like::LambdaNode, Some(Language::Node)),
+            (Like::LambdaRust, None),
+            (Like::LambdaGo, None),
+        ] {
             let temp = tempfile::tempdir().unwrap();
             let dir = temp.path().join("my function");
             let ctx = Ctx { dir: None, out: Out::new(true, false) };

@@ -41,7 +41,11 @@ pub async fn run(ctx: &Ctx, args: Args) -> Done {
     let invoked = lambda::invoke(&api, &args.name, args.qualifier.as_deref(), payload, args.tail).await;
     let invoked = invoked.map_err(|p| {
         let no_json = p.is("InvalidRequestContentException");
-        if no_json { Problem { exit: Exit::Usage, ..p }.hint("-d takes JSON; a string needs its quotes: -d '\"text\"'") } else { p }
+        if no_json {
+            Problem { exit: Exit::Usage, ..p }.hint("-d takes JSON; a string needs its quotes: -d '\"text\"'")
+        } else {
+            p
+        }
     })?;
     if ctx.out.json {
         ctx.out.json(&document(&invoked));
@@ -61,7 +65,9 @@ pub fn payload(data: Option<&str>) -> Result<Bytes, Problem> {
             Ok(Bytes::from(all))
         }
         Some(text) => match text.strip_prefix('@') {
-            Some(file) => std::fs::read(file).map(Bytes::from).map_err(|e| Problem::usage(format!("the event {file} can't be read: {e}"))),
+            Some(file) => {
+                std::fs::read(file).map(Bytes::from).map_err(|e| Problem::usage(format!("the event {file} can't be read: {e}")))
+            }
             None => Ok(Bytes::copy_from_slice(text.as_bytes())),
         },
     }
@@ -91,7 +97,8 @@ fn show(ctx: &Ctx, args: &Args, invoked: &Invoked) {
 }
 
 fn document(invoked: &Invoked) -> Value {
-    let payload = serde_json::from_slice(&invoked.payload).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&invoked.payload).into_owned()));
+    let payload = serde_json::from_slice(&invoked.payload)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&invoked.payload).into_owned()));
     json!({
         "status_code": invoked.status,
         "function_error": invoked.function_error,

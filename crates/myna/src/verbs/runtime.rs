@@ -79,5 +79,6 @@ async fn install(ctx: &Ctx, name: &str) -> Done {
             Err(error) => return Err(Problem::failed(format!("the platform said something else than a step: {error}"))),
         }
     }
-    Err(Problem::failed(format!("the platform stopped while it installed {name}")).hint("see what it printed, and: myna runtime list"))
+    Err(Problem::failed(format!("the platform stopped while it installed {name}"))
+        .hint("see what it printed, and: myna runtime list"))
 }

@@ -30,7 +30,10 @@ fn show(ctx: &Ctx, status: &Status) {
     let load = &status.load;
     let budget = if load.memory_budget_bytes > 0 { format!(" of {}", bytes(load.memory_budget_bytes)) } else { String::new() };
     let mut rows = vec![
-        ("platform", format!("myna {}, {}, process {}, started {}", status.version, status.phase, status.pid, ago(status.started_ms))),
+        (
+            "platform",
+            format!("myna {}, {}, process {}, started {}", status.version, status.phase, status.pid, ago(status.started_ms)),
+        ),
         ("directory", status.dir.display().to_string()),
         ("account", format!("{} in {}", status.account, status.region)),
         ("default role", status.default_role.clone()),
@@ -42,14 +45,28 @@ fn show(ctx: &Ctx, status: &Status) {
             format!("{} ({} idle, {} frozen; {} unbound besides)", load.instances, load.idle, load.frozen, load.unbound),
         ),
         ("calls", format!("{} running, {} waiting", load.running, load.waiting)),
-        ("memory", format!("{}{budget} reserved for instances; the platform itself {}", bytes(load.memory_reserved_bytes), bytes(load.rss_bytes))),
+        (
+            "memory",
+            format!(
+                "{}{budget} reserved for instances; the platform itself {}",
+                bytes(load.memory_reserved_bytes),
+                bytes(load.rss_bytes)
+            ),
+        ),
     ];
     if load.journal_dropped > 0 {
-        rows.push(("dropped", format!("{} log lines and records since the start, because the journal was full", load.journal_dropped)));
+        rows.push((
+            "dropped",
+            format!("{} log lines and records since the start, because the journal was full", load.journal_dropped),
+        ));
     }
     ctx.out.pairs(&rows);
     section(ctx, &["listener", "address"], status.listeners.iter().map(|l| vec![l.name.clone(), l.address.clone()]).collect());
-    section(ctx, &["kept", "for", "now"], status.retention.iter().map(|r| vec![r.what.clone(), r.keep.clone(), bytes(r.held_bytes)]).collect());
+    section(
+        ctx,
+        &["kept", "for", "now"],
+        status.retention.iter().map(|r| vec![r.what.clone(), r.keep.clone(), bytes(r.held_bytes)]).collect(),
+    );
     for warning in &status.warnings {
         ctx.out.warn(warning);
     }

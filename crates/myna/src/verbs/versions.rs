@@ -2,11 +2,7 @@
 
 use super::list::changed;
 use crate::{
-    cli::{
-        Ctx,
-        problem::Done,
-        units::bytes,
-    },
+    cli::{Ctx, problem::Done, units::bytes},
     platform::{
         Api,
         lambda::{self, Config},
@@ -50,19 +46,36 @@ pub async fn run(ctx: &Ctx, args: &Args) -> Done {
 }
 
 async fn list(ctx: &Ctx, api: &Api, name: &str) -> Done {
-    let versions = lambda::list(api, &format!("{}/versions", lambda::function_path(name)), "Versions").await.map_err(|p| lambda::absent(p, name))?;
+    let versions = lambda::list(api, &format!("{}/versions", lambda::function_path(name)), "Versions")
+        .await
+        .map_err(|p| lambda::absent(p, name))?;
     if ctx.out.json {
         ctx.out.json(&versions);
         return Ok(());
     }
-    let row = |v: &Config| vec![v.version.clone(), v.runtime.clone(), v.code_hash(), bytes(v.code_size), changed(&v.last_modified), v.description.clone()];
-    ctx.out.table(&["version", "runtime", "hash", "code", "changed", "description"], &versions.iter().map(|v| row(&Config::of(v))).collect::<Vec<_>>());
+    let row = |v: &Config| {
+        vec![
+            v.version.clone(),
+            v.runtime.clone(),
+            v.code_hash(),
+            bytes(v.code_size),
+            changed(&v.last_modified),
+            v.description.clone(),
+        ]
+    };
+    ctx.out.table(
+        &["version", "runtime", "hash", "code", "changed", "description"],
+        &versions.iter().map(|v| row(&Config::of(v))).collect::<Vec<_>>(),
+    );
     Ok(())
 }
 
 async fn publish(ctx: &Ctx, api: &Api, name: &str, description: Option<&str>) -> Done {
     let body = description.map_or_else(|| json!({}), |d| json!({ "Description": d }));
-    let made = api.json(Method::POST, &format!("{}/versions", lambda::function_path(name)), Some(&body)).await.map_err(|p| lambda::absent(p, name))?;
+    let made = api
+        .json(Method::POST, &format!("{}/versions", lambda::function_path(name)), Some(&body))
+        .await
+        .map_err(|p| lambda::absent(p, name))?;
     if ctx.out.json {
         ctx.out.json(&made);
     } else {

@@ -34,7 +34,8 @@ impl Checker {
     pub async fn for_runtime(api: &Api, runtime: &str) -> Self {
         let rows: Vec<RuntimeRow> = api.read("/admin/v1/runtimes").await.unwrap_or_default();
         let program = rows.into_iter().find(|r| r.name == runtime).and_then(|r| r.program);
-        let kind = if runtime.starts_with("python") { Some(Kind::Python) } else { runtime.starts_with("nodejs").then_some(Kind::Node) };
+        let kind =
+            if runtime.starts_with("python") { Some(Kind::Python) } else { runtime.starts_with("nodejs").then_some(Kind::Node) };
         Self(kind.zip(program))
     }
 
@@ -43,7 +44,8 @@ impl Checker {
         /// More at once come from an installation or a checkout, not from somebody's editor.
         const FILES_MAX: usize = 50;
         let Some((kind, program)) = &self.0 else { return Vec::new() };
-        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).filter(|f| kind.reads(f) && f.is_file()).take(FILES_MAX).collect();
+        let files: Vec<&Path> =
+            files.iter().map(PathBuf::as_path).filter(|f| kind.reads(f) && f.is_file()).take(FILES_MAX).collect();
         if files.is_empty() { Vec::new() } else { kind.faults(program, &files).await }
     }
 }
@@ -107,7 +109,14 @@ mod tests {
         fs::write(&good, format!("open({mark:?}, 'w')\n")).unwrap();
         fs::write(&bad, "x = 1\ndef f(:\n  pass\n").unwrap();
         // Debian's and macOS's names; a machine without Python has nothing to be asked.
-        let Some(python) = ["/usr/bin/python3", "/usr/local/bin/python3"].map(PathBuf::from).into_iter().find(|p| p.is_file()).or_else(|| on_path("python3")) else { return };
+        let Some(python) = ["/usr/bin/python3", "/usr/local/bin/python3"]
+            .map(PathBuf::from)
+            .into_iter()
+            .find(|p| p.is_file())
+            .or_else(|| on_path("python3"))
+        else {
+            return;
+        };
         let checker = Checker(Some((Kind::Python, python)));
         let faults = checker.check(&[good, bad, temp.path().join("gone.py")]).await;
         assert_eq!(faults.len(), 1, "{faults:?}");

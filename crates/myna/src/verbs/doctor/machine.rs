@@ -28,7 +28,8 @@ fn disk(folder: &Path) -> Finding {
     const WRITES: u32 = 5;
     const SLOW_MS: f64 = 50.0;
     let measure = || -> std::io::Result<f64> {
-        let mut file = File::from(rustix::fs::open(folder, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?);
+        let mut file =
+            File::from(rustix::fs::open(folder, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?);
         let began = Instant::now();
         for _ in 0..WRITES {
             file.write_all(&[0; 4096])?;
@@ -38,8 +39,18 @@ fn disk(folder: &Path) -> Finding {
     };
     match measure() {
         Ok(ms) if ms <= SLOW_MS => finding("disk sync", FindingState::Ok, format!("{ms:.1} ms in this folder"), ""),
-        Ok(ms) => finding("disk sync", FindingState::Weaker, format!("{ms:.0} ms in this folder: every change waits that long"), "put the state on another disk: myna up --dir"),
-        Err(error) => finding("disk sync", FindingState::Weaker, format!("can't be measured in this folder: {error}"), "put the state on another disk: myna up --dir"),
+        Ok(ms) => finding(
+            "disk sync",
+            FindingState::Weaker,
+            format!("{ms:.0} ms in this folder: every change waits that long"),
+            "put the state on another disk: myna up --dir",
+        ),
+        Err(error) => finding(
+            "disk sync",
+            FindingState::Weaker,
+            format!("can't be measured in this folder: {error}"),
+            "put the state on another disk: myna up --dir",
+        ),
     }
 }
 
@@ -47,7 +58,12 @@ fn port(number: u16) -> Finding {
     let what = format!("port {number}");
     match TcpListener::bind(("127.0.0.1", number)) {
         Ok(_) => finding(&what, FindingState::Ok, "free", ""),
-        Err(error) => finding(&what, FindingState::Weaker, format!("{error}; perhaps a platform runs already"), "another port: myna up --listen 127.0.0.1:PORT"),
+        Err(error) => finding(
+            &what,
+            FindingState::Weaker,
+            format!("{error}; perhaps a platform runs already"),
+            "another port: myna up --listen 127.0.0.1:PORT",
+        ),
     }
 }
 
@@ -68,21 +84,40 @@ fn hyperthreads() -> Finding {
     let shared = read("/sys/devices/system/cpu/smt/active") == "1";
     let state = if shared { FindingState::Weaker } else { FindingState::Ok };
     let detail = if shared { "on: tenants that share a core can measure each other" } else { "off, or not visible" };
-    finding("simultaneous threads", state, detail, "if tenants don't trust each other: echo off > /sys/devices/system/cpu/smt/control")
+    finding(
+        "simultaneous threads",
+        state,
+        detail,
+        "if tenants don't trust each other: echo off > /sys/devices/system/cpu/smt/control",
+    )
 }
 
 /// Equal pages of two tenants that are kept once tell each of them what the other has.
 fn merging() -> Finding {
     let on = read("/sys/kernel/mm/ksm/run") == "1";
     let state = if on { FindingState::Weaker } else { FindingState::Ok };
-    finding("page merging", state, if on { "on: tenants can find out equal pages" } else { "off" }, "echo 2 > /sys/kernel/mm/ksm/run")
+    finding(
+        "page merging",
+        state,
+        if on { "on: tenants can find out equal pages" } else { "off" },
+        "echo 2 > /sys/kernel/mm/ksm/run",
+    )
 }
 
 /// Opening the device proves little: some hosts offer it and fail in the guest.
 fn kvm() -> Finding {
     let opens = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
     let state = if opens { FindingState::Ok } else { FindingState::Absent };
-    finding("kvm", state, if opens { "/dev/kvm opens; the process sandbox doesn't need it" } else { "not to be had; the process sandbox doesn't need it" }, "nothing to do now")
+    finding(
+        "kvm",
+        state,
+        if opens {
+            "/dev/kvm opens; the process sandbox doesn't need it"
+        } else {
+            "not to be had; the process sandbox doesn't need it"
+        },
+        "nothing to do now",
+    )
 }
 
 #[cfg(test)]
