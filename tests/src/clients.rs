@@ -11,7 +11,7 @@ use std::{
 /// Debian's, never a version manager's shim.
 const AWS_CLI: &str = "/usr/bin/aws";
 
-/// Wraps a snippet: it runs as the body of a function, and what it returns is printed as JSON.
+/// Stands before a snippet, whose last statement is `return …`: that is printed as JSON.
 const PRELUDE: &str = r#"
 import sys, json, io, os, time, base64, zipfile, threading, boto3, botocore
 from botocore.exceptions import ClientError
@@ -71,8 +71,9 @@ impl Platform {
     /// Runs a snippet with boto3; `lam` is a Lambda client, `package(app__py="…")` a zip, `refused(call, …)` the error's answer.
     /// What the snippet returns comes back as JSON.
     pub fn boto3(&self, snippet: &str) -> Result<Value> {
-        let body: String = snippet.lines().map(|l| format!("    {l}\n")).collect();
-        let script = format!("{PRELUDE}\ndef snippet():\n{body}\njson.dump(snippet(), sys.stdout, default=plain)\n");
+        // Not the body of a real function: indenting it would change the texts in it.
+        let body = format!("\n{snippet}").replace("\nreturn ", "\nRESULT = ");
+        let script = format!("{PRELUDE}{body}\njson.dump(RESULT, sys.stdout, default=plain)\n");
         let output = self.client(&python()?).arg("-c").arg(&script).output().context("can't start python")?;
         let text = ok(output, "the boto3 snippet")?;
         serde_json::from_str(&text).with_context(|| format!("the boto3 snippet printed no JSON: {text}"))

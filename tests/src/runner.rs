@@ -109,7 +109,7 @@ fn trial(test: &Test) -> Trial {
                     println!("skipped: {name}: {reason}");
                     Ok(Completion::ignored_with(reason))
                 }
-                None => Err(failure(&format!("{e:?}"), &complaints, &logs)),
+                None => Err(failure(&format!("{e:#}"), &complaints, &logs)),
             },
         }
     })

@@ -69,6 +69,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     pub body_idle: Duration,
     pub keep_alive_idle: Duration,
+    /// Of each door.
     pub connections_max: usize,
     /// How long requests in flight may go on once stopping has begun.
     pub drain: Duration,

@@ -59,6 +59,7 @@ impl Bound {
                 limits: limits.clone(),
                 counters: counters.clone(),
                 stage: stage.clone(),
+                open: AtomicUsize::new(0),
             });
             tracker.spawn(accept(listener, shared, stop.drain.clone(), tracker.clone(), cut.clone()));
         }
@@ -118,9 +119,9 @@ where
 {
     let (shared, cut) = (shared.clone(), cut.clone());
     Counters::bump(&shared.counters.accepted);
-    shared.counters.open.fetch_add(1, Ordering::Relaxed);
+    let open = Open::new(shared.clone());
     tracker.spawn(async move {
-        let _open = Open(shared.counters.clone());
+        let _open = open;
         if !conn::run(stream, peer, shared).await {
             cut.fetch_add(1, Ordering::Relaxed);
         }
@@ -128,17 +129,27 @@ where
 }
 
 /// Counts a connection as open, also when its task ends by a panic.
-struct Open(Arc<Counters>);
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        shared.counters.open.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.counters.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Shared {
+    /// Each door has its own: a flood at one leaves the others open.
     fn has_room(&self) -> bool {
-        self.counters.open.load(Ordering::Relaxed) < self.limits.connections_max
+        self.open.load(Ordering::Relaxed) < self.limits.connections_max
     }
 }
 

@@ -20,7 +20,10 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     panic::AssertUnwindSafe,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
@@ -32,6 +35,8 @@ pub struct Shared {
     pub limits: Arc<Limits>,
     pub counters: Arc<Counters>,
     pub stage: Arc<Stage>,
+    /// Connections at this door.
+    pub open: AtomicUsize,
 }
 
 pub type Answer = Result<http::Response<Outgoing>, Infallible>;

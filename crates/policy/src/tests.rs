@@ -150,7 +150,8 @@ fn denials_of_a_resource_policy() {
 #[test]
 fn conditions_and_what_is_not_understood() {
     let kind = &[("lambda:FunctionUrlAuthType", "NONE")][..];
-    let rows: &[(&str, &[(&str, &str)], bool, bool)] = &[
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], bool, bool);
+    let rows: &[Row<'_>] = &[
         // condition, context, an Allow applies, a Deny applies
         (r#"{"StringEquals":{"lambda:FunctionUrlAuthType":"NONE"}}"#, kind, true, true),
         (r#"{"StringEquals":{"LAMBDA:functionurlauthtype":["AWS_IAM","NONE"]}}"#, kind, true, true),

@@ -105,7 +105,9 @@ fn path_folders() -> Vec<PathBuf> {
     let usual = ["/usr/local/bin", "/usr/bin"].map(PathBuf::from);
     let mut folders: Vec<PathBuf> = Vec::new();
     for folder in named.into_iter().chain(usual) {
-        if folder.is_absolute() && !folders.contains(&folder) {
+        // `/bin` is often a link to `/usr/bin`.
+        let Ok(folder) = folder.canonicalize() else { continue };
+        if !folders.contains(&folder) {
             folders.push(folder);
         }
     }

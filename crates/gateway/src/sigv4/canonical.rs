@@ -3,6 +3,9 @@
 use http::{HeaderMap, HeaderName};
 use std::borrow::Cow;
 
+/// A name or a value.
+type Piece<'a> = Cow<'a, [u8]>;
+
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
 fn unreserved(b: u8) -> bool {
@@ -68,7 +71,7 @@ pub fn push_query(out: &mut Vec<u8>, query: &str, reading: Query, without: Optio
     if query.is_empty() {
         return;
     }
-    let mut pairs: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = query
+    let mut pairs: Vec<(Piece<'_>, Piece<'_>)> = query
         .split('&')
         .filter(|pair| reading == Query::AsSent || !pair.is_empty())
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))

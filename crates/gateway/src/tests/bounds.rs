@@ -169,3 +169,46 @@ async fn f45_a_thousand_at_once_within_the_cap() {
     }
     assert!(most.load(Ordering::Relaxed) <= 64, "{most:?} open at once");
 }
+
+/// F23: without a descriptor the accept loop neither spins nor gives up; newcomers are told, and served once there is room.
+/// Runs in a process of its own, since the limit is the process's.
+#[test]
+fn f23_no_descriptor_left() {
+    let this = std::env::current_exe().expect("a test binary");
+    let out = std::process::Command::new(this).args(["--exact", "tests::bounds::f23_child", "--ignored"]).output().expect("it starts");
+    assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+}
+
+#[tokio::test]
+#[ignore = "started by f23_no_descriptor_left, in a process of its own"]
+async fn f23_child() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let server = start(Limits::default());
+    let mut clients = Vec::new();
+    let limit = Rlimit { current: Some(40), maximum: getrlimit(Resource::Nofile).maximum };
+    setrlimit(Resource::Nofile, limit).expect("lower is allowed");
+    // Connections whose other ends are ours too: two descriptors each, until there are none.
+    while let Ok(socket) = TcpStream::connect(server.at).await {
+        clients.push(socket);
+        tokio::task::yield_now().await;
+    }
+    while server.counters.out_of_descriptors.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let before = server.counters.out_of_descriptors.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let rounds = server.counters.out_of_descriptors.load(Ordering::Relaxed) - before;
+    assert!(rounds < 100, "{rounds} rounds in half a second is spinning");
+    let mut told = 0;
+    for mut socket in clients.drain(..).rev().take(20) {
+        let mut heard = [0; 12];
+        let got = tokio::time::timeout(Duration::from_millis(50), socket.read_exact(&mut heard)).await;
+        eprintln!("{got:?} {heard:?}");
+        if let Ok(Ok(_)) = got {
+            assert_eq!(&heard, b"HTTP/1.1 503");
+            told += 1;
+        }
+    }
+    assert!(told > 0, "nobody was told");
+    assert!(server.say(b"GET /again HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.ends_with("GET /again 0"));
+}

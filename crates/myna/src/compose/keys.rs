@@ -80,7 +80,7 @@ impl policy::IdentityDocuments for RolePolicies {
         if let Some(documents) = self.parsed.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
             return documents.clone();
         }
-        let texts = dialects::aws::role_documents(self.store.resources(), tenant, role);
+        let texts = dialects::aws::role_documents(&**self.store.resources(), tenant, role);
         // What doesn't parse was never accepted; should it be there all the same, it allows nothing.
         let documents: Parsed = texts.iter().filter_map(|t| policy::Document::parse(t).ok()).map(Arc::new).collect();
         self.parsed.write().unwrap_or_else(PoisonError::into_inner).insert(name, documents.clone());

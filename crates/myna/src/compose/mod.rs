@@ -24,9 +24,7 @@ use keys::{AccessKey, Keys, RolePolicies};
 use model::{
     Fault, Fut, Key,
     access::Authority,
-    event::Record,
-    log::LogLine,
-    ports::{Capacity, Contract, Dialect, InstanceCaller, Journal, Platform, PlatformSettings, Request, Response, Runtime, Sandbox},
+    ports::{Capacity, Contract, Dialect, InstanceCaller, Platform, PlatformSettings, Request, Response, Runtime, Sandbox},
     sandbox::Tier,
 };
 use node::Node;
@@ -84,7 +82,7 @@ impl Built {
                 contracts: contracts::all().into_iter().map(|c: Arc<dyn Contract>| (c.name(), c)).collect(),
                 runtimes: Arc::new(Resolver(runtimes.clone())),
                 policy: policy.clone(),
-                journal: Arc::new(Journaled(store.clone())),
+                journal: store.journal().clone(),
                 framer: |framed| if framed { contracts::lambda::log_frames::frames() } else { contracts::lambda::log_frames::lines() },
                 format: dialects::aws::logs::format,
                 chance: || f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX),
@@ -193,7 +191,7 @@ fn follow_commits(store: &Arc<Store>, engine: &Arc<Engine>, dialects: &[Arc<dyn 
             for dialect in &dialects {
                 let own: Vec<Key> = changed.iter().filter(|k| dialect.kinds().contains(&k.kind)).cloned().collect();
                 if !own.is_empty() {
-                    engine.apply(dialect.reconcile(&own, store.resources()));
+                    engine.apply(dialect.reconcile(&own, &**store.resources()));
                 }
             }
         }
@@ -217,18 +215,6 @@ async fn maintain(store: Arc<Store>, engine: Arc<Engine>) {
             Ok(Err(error)) => tracing::error!("retention failed: {error}"),
             Err(error) => tracing::error!("retention broke off: {error}"),
         }
-    }
-}
-
-/// Where the engine writes down what is finished.
-struct Journaled(Arc<Store>);
-
-impl Journal for Journaled {
-    fn line(&self, line: LogLine) {
-        self.0.journal().line(line);
-    }
-    fn record(&self, record: Record) {
-        self.0.journal().record(record);
     }
 }
 

@@ -48,19 +48,19 @@ impl Platform for Node {
         })
     }
     fn resources(&self) -> &dyn Resources {
-        self.store.resources()
+        &**self.store.resources()
     }
     fn packages(&self) -> &dyn Packages {
-        self.store.packages()
+        &**self.store.packages()
     }
     fn logs(&self) -> &dyn Logs {
-        self.store.logs()
+        &**self.store.logs()
     }
     fn policy(&self) -> &dyn Policy {
         &*self.policy
     }
     fn records(&self) -> &dyn Records {
-        self.store.records()
+        &**self.store.records()
     }
     fn url(&self, id: &str) -> Option<(Arc<Function>, usize)> {
         self.engine.catalog().url(id)

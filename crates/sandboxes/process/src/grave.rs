@@ -24,10 +24,14 @@ pub struct Yard {
     pub ids: Option<Ids>,
     /// Names of groups that belong to this life.
     live: Mutex<HashSet<String>>,
-    queue: Mutex<Option<mpsc::Sender<Work>>>,
+    queue: Mutex<mpsc::Sender<Work>>,
 }
 
-type Work = (Grave, Option<oneshot::Sender<Exit>>);
+/// What the thread does.
+enum Work {
+    Bury(Grave, oneshot::Sender<Exit>),
+    Other(Box<dyn FnOnce() + Send>),
+}
 
 impl Yard {
     pub fn live(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -36,17 +40,38 @@ impl Yard {
 
     pub fn open(ids: Option<Ids>) -> std::io::Result<Arc<Yard>> {
         let (queue, work) = mpsc::channel::<Work>();
-        let yard = Arc::new(Yard { ids, live: Mutex::default(), queue: Mutex::new(Some(queue)) });
+        let yard = Arc::new(Yard { ids, live: Mutex::default(), queue: Mutex::new(queue) });
         std::thread::Builder::new().name("instance-ends".into()).stack_size(256 * 1024).spawn(move || {
-            for (mut grave, done) in work {
-                let exit = grave.dig();
-                drop(grave);
-                if let Some(done) = done {
-                    let _ = done.send(exit);
-                }
-            }
+            work.into_iter().for_each(Work::run);
         })?;
         Ok(yard)
+    }
+
+    /// Has something done that may block.
+    pub fn later(&self, work: Box<dyn FnOnce() + Send>) {
+        self.queue(Work::Other(work));
+    }
+
+    fn queue(&self, work: Work) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(back) = queue.send(work) {
+            // The thread is gone: then here.
+            drop(queue);
+            back.0.run();
+        }
+    }
+}
+
+impl Work {
+    fn run(self) {
+        match self {
+            Work::Bury(mut grave, done) => {
+                let exit = grave.dig();
+                drop(grave);
+                let _ = done.send(exit);
+            }
+            Work::Other(work) => work(),
+        }
     }
 }
 
@@ -70,15 +95,8 @@ impl Grave {
     pub fn bury(self) -> oneshot::Receiver<Exit> {
         let (done, when) = oneshot::channel();
         self.strike();
-        let queue = self.yard.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(queue) = queue
-            && let Err(back) = queue.send((self, Some(done)))
-        {
-            // The thread is gone: then here.
-            let (mut grave, done) = back.0;
-            let exit = grave.dig();
-            let _ = done.map(|d| d.send(exit));
-        }
+        let yard = self.yard.clone();
+        yard.queue(Work::Bury(self, done));
         when
     }
 

@@ -67,7 +67,6 @@ fn raise(newborn: Newborn<'_>) -> Result<(), Failed> {
     // After joining, so that its view of the hierarchies begins at its own groups.
     // SAFETY: one thread; integers only.
     sys::check(i64::from(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) })).map_err(step("hide the platform's control groups"))?;
-    sys::loopback_up().map_err(step("bring the loopback interface up"))?;
     let mut listeners = tcp_listeners(&birth.listens)?;
     let mut root = Root::copy(birth.ids.is_some())?;
     wait_mapped(&newborn.mapped)?;

@@ -6,6 +6,7 @@ use crate::{
     grave::{Grave, Yard},
     ids::Ids,
     instance::Running,
+    spares::Spares,
     spawner::{self, Hello},
     sys,
     talk::{Birth, Order, Tell},
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) groups: Arc<Hierarchies>,
     pub(crate) yard: Arc<Yard>,
     pub(crate) watch: Arc<Watch>,
+    spares: Arc<Spares>,
     /// Real root: ids of its own per instance, devices, files shown as root's.
     pub(crate) privileged: bool,
     root_id: Option<u32>,
@@ -98,7 +100,8 @@ impl Process {
         let caps = Caps { available: true, freeze, fork: false, snapshot: false, bind: true, weaker };
         let yard = Yard::open(ids).map_err(Error::Thread)?;
         let watch = Watch::start().map_err(Error::Thread)?;
-        let inner = Inner { config, spawner: Mutex::new(spawner), groups, yard, watch, privileged, root_id, caps };
+        let spares = Spares::new(&groups, &yard);
+        let inner = Inner { config, spawner: Mutex::new(spawner), groups, yard, watch, spares, privileged, root_id, caps };
         Ok(Arc::new(Process { inner: Arc::new(inner) }))
     }
 }
@@ -130,10 +133,7 @@ impl Process {
         let mut grave = Grave::new(&inner.yard);
         let mut fds: Vec<OwnedFd> = Vec::new();
         let mut into_cgroup = false;
-        if !inner.groups.parents().is_empty() {
-            let name = format!("i-{}", spec.id);
-            inner.yard.live().insert(name.clone());
-            let group = Group::make(&inner.groups, &name).map_err(exhausted).inspect_err(|_| drop(inner.yard.live().take(&name)))?;
+        if let Some(group) = inner.spares.take().map_err(exhausted)? {
             let group = grave.group.insert(Arc::new(group));
             group.limit(&spec.limits, None).map_err(Fault::internal)?;
             let (own, others) = group.joins().map_err(exhausted)?;
@@ -221,7 +221,7 @@ impl Sandbox for Process {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Empty parents go; the kernel keeps those that still hold an instance.
+        // Empty parents go; the kernel keeps those that still hold an instance or a spare group that goes after this.
         for parent in self.groups.parents() {
             let _ = std::fs::remove_dir::<&Path>(parent.as_ref());
         }

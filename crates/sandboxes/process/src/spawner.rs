@@ -8,6 +8,7 @@
 use crate::{
     filter::Filter,
     init::{self, Newborn},
+    network::Networks,
     sys::{self, Forked},
     talk::{Birth, Order, Tell},
     template::{GROUP_ID, INIT_ID, Template, USER_ID},
@@ -29,6 +30,8 @@ use std::{
 /// What the helper is called in a list of processes; also how a binary knows that it is meant to be one.
 pub const NAME: &str = "myna-spawner";
 const SOCKET: i32 = 3;
+/// An order that comes within this time after another finds the spawner waiting for it.
+const REST_NS: i64 = 2_000_000;
 const HOST_NAME: &[u8] = b"sandbox.localdomain";
 
 /// Becomes the spawner if that is what this process was started as. The binary calls this before anything else: before it has
@@ -128,9 +131,10 @@ fn serve(socket: &OwnedFd) -> Result<(), Failed> {
     };
     let (root_id, over) = settings().map_err(step::<io::Error>("read its settings"))?;
     let root_id = (root_id != 0).then_some(root_id);
-    let spawner = Spawner::prepare(Path::new(OsStr::from_bytes(over)), root_id)?;
+    let mut spawner = Spawner::prepare(Path::new(OsStr::from_bytes(over)), root_id)?;
     wire::send(socket, &Tell::Ready.encode(), &[]).map_err(step("report"))?;
     loop {
+        spawner.rest(socket).map_err(step("wait for an order"))?;
         let order = wire::receive(socket, &mut buffer, RecvFlags::empty()).map_err(step("read an order"))?;
         if order.bytes.is_empty() {
             return Ok(());
@@ -144,6 +148,7 @@ struct Spawner {
     filter: Filter,
     /// The id that is root inside.
     root_id: Option<u32>,
+    networks: Networks,
 }
 
 impl Spawner {
@@ -164,11 +169,22 @@ impl Spawner {
         rustix::system::sethostname(HOST_NAME).map_err(step("set the host name"))?;
         let idmap = root_id.and_then(|id| root_idmap(id).ok());
         let template = Template::build(over, idmap, root_id).map_err(step("build the instances' root"))?;
-        Ok(Spawner { template, filter: Filter::new(), root_id })
+        let networks = Networks::new().map_err(step("remember its network"))?;
+        Ok(Spawner { template, filter: Filter::new(), root_id, networks })
+    }
+
+    /// Uses the time until the next order for what it may need.
+    fn rest(&mut self, socket: &OwnedFd) -> io::Result<()> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let pause = Timespec { tv_sec: 0, tv_nsec: REST_NS };
+        while !self.networks.is_full() && poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&pause))? == 0 {
+            self.networks.make_spare()?;
+        }
+        Ok(())
     }
 
     /// An error ends the spawner; what fails for one instance is told to that one's channel.
-    fn obey(&self, bytes: &[u8], fds: Vec<OwnedFd>) -> io::Result<()> {
+    fn obey(&mut self, bytes: &[u8], fds: Vec<OwnedFd>) -> io::Result<()> {
         let order = Order::decode(bytes)?;
         let mut fds = fds.into_iter();
         let Some(channel) = fds.next() else { return Err(io::Error::other("an order came without a channel")) };
@@ -187,7 +203,7 @@ impl Spawner {
         Ok(())
     }
 
-    fn bear(&self, birth: Birth, channel: OwnedFd, mut groups: Vec<OwnedFd>) -> Result<(), Failed> {
+    fn bear(&mut self, birth: Birth, channel: OwnedFd, mut groups: Vec<OwnedFd>) -> Result<(), Failed> {
         let trees = self.template.trees(birth.mounts.iter().map(|m| m.0.as_slice()))?;
         let (mapped, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(step("make a pipe"))?;
         let own = (birth.into_cgroup && !groups.is_empty()).then(|| groups.remove(0));
@@ -196,10 +212,14 @@ impl Spawner {
             | libc::CLONE_NEWNS
             | libc::CLONE_NEWPID
             | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUTS
-            | libc::CLONE_NEWNET;
+            | libc::CLONE_NEWUTS;
+        self.networks.enter().map_err(step("make a network"))?;
         // SAFETY: the spawner has one thread.
-        match unsafe { sys::fork_into(SPACES as u32 as u64, own.as_ref().map(AsFd::as_fd)) }.map_err(step("clone an init"))? {
+        let forked = unsafe { sys::fork_into(SPACES as u32 as u64, own.as_ref().map(AsFd::as_fd)) };
+        if !matches!(forked, Ok(Forked::Child)) {
+            self.networks.leave().map_err(step("leave an instance's network"))?;
+        }
+        match forked.map_err(step("clone an init"))? {
             Forked::Child => init::live(Newborn { birth, channel, groups, trees, mapped, filter: &self.filter }),
             Forked::Parent { pid, pidfd } => {
                 wire::send(&channel, &Tell::Born.encode(), &[pidfd.as_fd()]).map_err(step("report a birth"))?;

@@ -49,7 +49,7 @@ fn name(error: &io::Error) -> String {
     let names = [
         (libc::EPERM, "PERM"), (libc::EACCES, "ACCESS"), (libc::ENOSYS, "NOSYS"), (libc::EAFNOSUPPORT, "AFNOSUPPORT"),
         (libc::ENOENT, "NOENT"), (libc::EROFS, "ROFS"), (libc::ENOSPC, "NOSPC"), (libc::EAGAIN, "AGAIN"),
-        (libc::ECONNREFUSED, "CONNREFUSED"),
+        (libc::ECONNREFUSED, "CONNREFUSED"), (libc::EINVAL, "INVAL"),
     ];
     names.iter().find(|n| error.raw_os_error() == Some(n.0)).map_or(format!("{error:?}"), |n| n.1.to_owned())
 }
