@@ -40,12 +40,12 @@ def main():
 
 def _wait_for_unit(wire):
     """Everything that a function's process has before its code, ready beforehand."""
-    wire.send(b"GET", "/myna/bind")
     import logging  # noqa: F401
     import traceback  # noqa: F401
 
     from . import context, handler, logformat, marshal  # noqa: F401
 
+    wire.send(b"GET", "/myna/bind")
     status, _, body = wire.receive()
     if status != 200:
         sys.exit(0)
