@@ -27,7 +27,7 @@ EXCEPTIONS = {
     ("DeleteFunction", "code"): (204, 200),
     # Recorded from the live service during updates; the model has this value for StateReasonCode only.
     ("LastUpdateStatusReasonCode", "value"): "Creating",
-    # A function without a code signing configuration has an empty answer.
+    # A function without a code signing configuration has none to name.
     ("GetFunctionCodeSigningConfig", "required"): "CodeSigningConfigArn",
 }
 

@@ -93,8 +93,9 @@ pub fn get_recursion(op: &Op) -> Answer {
     op.done(&json!({ "RecursiveLoop": row.recursive_loop.as_deref().unwrap_or("Terminate") }))
 }
 
-/// A function without such a configuration has an empty answer.
+/// A function without such a configuration is named, and nothing else is.
 pub fn get_code_signing(op: &Op) -> Answer {
-    op.load(&op.unqualified()?.name)?;
-    op.done(&json!({}))
+    let name = op.unqualified()?.name;
+    op.load(&name)?;
+    op.done(&json!({ "FunctionName": &*name }))
 }

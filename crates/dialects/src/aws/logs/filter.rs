@@ -71,7 +71,7 @@ impl Filter {
                 let (any, fixed): (Vec<&Term>, Vec<&Term>) = terms.iter().partition(|t| t.kind == Kind::Any);
                 let fixed_hold = fixed.iter().all(|t| has(t) == (t.kind == Kind::Must));
                 // Optional terms count only where nothing is required.
-                fixed_hold && (any.is_empty() || !fixed.is_empty() || any.iter().any(|t| has(t)))
+                fixed_hold && (any.is_empty() || !fixed.is_empty() || any.iter().any(has))
             }
             Filter::Json(expr) => serde_json::from_str(message.trim()).is_ok_and(|v| expr.holds(&v)),
         }
