@@ -51,6 +51,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // The lock itself goes with the descriptor; a note that stays is recognised as that of a process that has ended.
         let _ = self.sign("");
+        // Said aloud, since a child that is between fork and exec holds a copy of the descriptor.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) type Observer = Box<dyn Fn(&[Key]) + Send + Sync>;
 pub(crate) enum Job {
     Commit {
         writes: Vec<Write>,
-        reply: oneshot::Sender<Result<u64, Fault>>,
+        reply: Reply,
     },
     /// A transaction beside the rows (usage); `done` is told when it is durable or failed.
     Side {
@@ -45,10 +45,14 @@ pub(super) struct Writer {
     failed: Option<String>,
 }
 
-struct Accepted {
+type Reply = oneshot::Sender<Result<u64, Fault>>;
+
+/// A commit that was checked against all before it, those not yet stored included. Its answer waits for them.
+struct Planned {
     writes: Vec<Write>,
-    reply: oneshot::Sender<Result<u64, Fault>>,
-    revision: u64,
+    reply: Reply,
+    /// Its revision; the last one where it changes nothing.
+    outcome: Result<u64, Fault>,
 }
 
 impl Writer {
@@ -84,27 +88,26 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, group: Vec<(Vec<Write>, oneshot::Sender<Result<u64, Fault>>)>) {
-        let mut together = Changes::new();
-        let mut accepted = Vec::new();
+    fn commit(&mut self, group: Vec<(Vec<Write>, Reply)>) {
+        let (mut together, mut revision) = (Changes::new(), self.revision);
+        let mut planned = Vec::new();
         for (writes, reply) in group {
-            match self.plan(&together, writes.clone(), self.revision + accepted.len() as u64 + 1) {
-                Ok(changes) if changes.is_empty() => answer(reply, Ok(self.revision)),
-                Ok(changes) => {
-                    together.extend(changes);
-                    accepted.push(Accepted { writes, reply, revision: self.revision + accepted.len() as u64 + 1 });
-                }
-                Err(fault) => answer(reply, Err(fault)),
+            let outcome = self.plan(&together, writes.clone(), revision + 1).map(|changes| {
+                revision += u64::from(!changes.is_empty());
+                together.extend(changes);
+                revision
+            });
+            planned.push(Planned { writes, reply, outcome });
+        }
+        let stored = if together.is_empty() { Ok(()) } else { self.store(&together, revision) };
+        match stored {
+            Ok(()) => {
+                self.publish(together, revision);
+                planned.into_iter().for_each(|one| answer(one.reply, one.outcome));
             }
-        }
-        if accepted.is_empty() {
-            return;
-        }
-        match self.store(&together, self.revision + accepted.len() as u64) {
-            Ok(()) => self.publish(together, accepted),
-            Err(fault) if accepted.len() == 1 => answer(accepted.remove(0).reply, Err(fault)),
-            // Not all need be refused for the one that found no room. What was accepted on top of it is checked again.
-            Err(_) => accepted.into_iter().for_each(|one| self.commit(vec![(one.writes, one.reply)])),
+            Err(fault) if planned.len() == 1 => planned.into_iter().for_each(|one| answer(one.reply, Err(fault.clone()))),
+            // Not all need be refused for the one that found no room; each is checked again, without what failed.
+            Err(_) => planned.into_iter().for_each(|one| self.commit(vec![(one.writes, one.reply)])),
         }
     }
 
@@ -138,10 +141,15 @@ impl Writer {
     }
 
     fn quota(&self, before: &Changes, changes: &Changes) -> Result<(), Fault> {
-        let Some(tenant) = changes.iter().find(|(_, row)| row.is_some()).map(|(key, _)| &key.tenant) else { return Ok(()) };
-        let of_tenant = |c: &Changes| c.iter().filter(|(k, r)| k.tenant == *tenant && r.is_some() && self.mirror.get(k).is_none()).count();
-        let new = of_tenant(changes);
-        if new > 0 && self.mirror.tenant_rows(tenant) + of_tenant(before) + new > self.limits.per_tenant_max {
+        let Some(tenant) = changes.keys().next().map(|key| &key.tenant) else { return Ok(()) };
+        let stored = |key: &Key| self.mirror.get(key).is_some();
+        let growth = |of: &Changes, was: &dyn Fn(&Key) -> bool| -> i64 {
+            let ours = of.iter().filter(|(key, _)| key.tenant == *tenant);
+            ours.map(|(key, row)| i64::from(row.is_some()) - i64::from(was(key))).sum()
+        };
+        let new = growth(changes, &|key| before.get(key).map_or_else(|| stored(key), Option::is_some));
+        let rows = self.mirror.tenant_rows(tenant) as i64 + growth(before, &stored) + new;
+        if new > 0 && rows > self.limits.per_tenant_max as i64 {
             let message = format!("tenant {tenant} has its {} rows already", self.limits.per_tenant_max);
             return Err(Fault::new(Cause::Exhausted, message).detail("rows").hint("delete functions or versions that are not used"));
         }
@@ -157,13 +165,15 @@ impl Writer {
         result.map_err(|e| self.fault(&e))
     }
 
-    fn publish(&mut self, together: Changes, accepted: Vec<Accepted>) {
-        self.revision += accepted.len() as u64;
+    fn publish(&mut self, together: Changes, revision: u64) {
+        if together.is_empty() {
+            return;
+        }
+        self.revision = revision;
         let keys: Vec<Key> = together.keys().cloned().collect();
         let freed = together.values().any(Option::is_none);
         self.mirror.apply(together);
         self.mirror.announce(&keys);
-        accepted.into_iter().for_each(|one| answer(one.reply, Ok(one.revision)));
         if freed {
             self.hold_reserve();
         }
@@ -217,7 +227,7 @@ fn full(error: &rusqlite::Error) -> bool {
 }
 
 /// The caller may have gone; the rows are stored all the same.
-fn answer(reply: oneshot::Sender<Result<u64, Fault>>, result: Result<u64, Fault>) {
+fn answer(reply: Reply, result: Result<u64, Fault>) {
     let _ = reply.send(result);
 }
 

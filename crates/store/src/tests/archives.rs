@@ -58,8 +58,8 @@ fn names(file: &dyn Fn(&str) -> Vec<u8>) -> Vec<Row> {
         ("not UTF-8", zip(&[Item::stored(b"a\xff", "x")]), invalid, "not UTF-8"),
         ("64 KB name", file(&"n".repeat(65_535)), Cause::TooLarge, "65535 bytes"),
         ("long part", file(&"n".repeat(256)), Cause::TooLarge, "255 bytes"),
-        ("deep", file(&"d/".repeat(100)), Cause::TooLarge, "folders deep"),
-        ("10,000 deep", file(&"d/".repeat(10_000)), Cause::TooLarge, "bytes"),
+        ("deep", file(&format!("{}f", "d/".repeat(100))), Cause::TooLarge, "folders deep"),
+        ("10,000 deep", file(&format!("{}f", "d/".repeat(10_000))), Cause::TooLarge, "bytes"),
     ]
 }
 

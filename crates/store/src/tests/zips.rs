@@ -26,7 +26,7 @@ impl Item {
     }
     pub(super) fn deflated(name: impl AsRef<[u8]>, data: impl AsRef<[u8]>) -> Item {
         use std::io::Write;
-        let mut packer = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut packer = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
         packer.write_all(data.as_ref()).unwrap();
         Item::packed(name, data.as_ref(), packer.finish().unwrap(), 8)
     }
