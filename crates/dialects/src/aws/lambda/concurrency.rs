@@ -103,8 +103,11 @@ pub async fn delete(op: Op) -> Answer {
     op.done_empty()
 }
 
+const UNPUBLISHED: &str = "Provisioned Concurrency Configs cannot be applied to unpublished function versions.";
+const NOT_PUBLISHED: &str = "The function resource provided must be an alias or a published version.";
+
 /// The function and the qualifier, which must be a version or an alias that exists.
-fn published(op: &Op) -> Result<(std::sync::Arc<str>, String), WireError> {
+fn published(op: &Op, refusal: &str) -> Result<(std::sync::Arc<str>, String), WireError> {
     let named = op.named(Group::Writer)?;
     let Some(qualifier) = named.qualifier.as_deref() else {
         let mut checks = Checks::default();
@@ -112,7 +115,7 @@ fn published(op: &Op) -> Result<(std::sync::Arc<str>, String), WireError> {
         return Err(checks.into_result().expect_err("just refused"));
     };
     if qualifier == LATEST {
-        return Err(WireError::invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions."));
+        return Err(WireError::invalid(refusal));
     }
     Ok((named.name.clone(), qualifier.to_owned()))
 }
@@ -120,16 +123,13 @@ fn published(op: &Op) -> Result<(std::sync::Arc<str>, String), WireError> {
 pub async fn put_provisioned(op: Op) -> Answer {
     let asked: Provision = op.members()?;
     let wanted = number(asked.provisioned_concurrent_executions, "provisionedConcurrentExecutions", 1)?;
-    let (name, qualifier) = published(&op)?;
+    let (name, qualifier) = published(&op, UNPUBLISHED)?;
     let shared = op.asked.shared.clone();
     let _one = shared.writing.lock().await;
     let (mut row, expect) = op.load(&name)?;
-    let (version, _) = functions::resolve(&op, &name, Some(&qualifier)).map_err(|e| match all_digits(&qualifier) {
-        false if e.status == 404 => WireError::not_found(format!("Cannot find alias arn: {}", op.arn(&name, Some(&qualifier)))),
-        _ => e,
-    })?;
+    let version = existing(&op, &name, &qualifier)?;
     if version == LATEST {
-        return Err(WireError::invalid("Provisioned Concurrency Configs cannot be applied to unpublished function versions."));
+        return Err(WireError::invalid(UNPUBLISHED));
     }
     clash(&op, &name, &qualifier, &version, &row)?;
     let others = row.provisioned.iter().filter(|p| *p.0 != qualifier).map(|p| p.1.requested).sum::<u32>();
@@ -140,6 +140,12 @@ pub async fn put_provisioned(op: Op) -> Answer {
             ));
         }
         Some(_) => {}
+        None if wanted > shared.settings.tenant_concurrency => {
+            let limit = shared.settings.tenant_concurrency;
+            return Err(WireError::invalid(format!(
+                "Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [{limit}]."
+            )));
+        }
         None => room(&op, &name, others.saturating_add(wanted), "ConcurrentExecutions")?,
     }
     let config = Provisioned { requested: wanted, modified_ms: shared.now_ms() };
@@ -152,6 +158,15 @@ pub async fn put_provisioned(op: Op) -> Answer {
         "Status": "IN_PROGRESS",
         "LastModified": stamp(config.modified_ms),
     }))
+}
+
+/// The version that a qualifier means.
+fn existing(op: &Op, name: &str, qualifier: &str) -> Result<String, WireError> {
+    let found = functions::resolve(op, name, Some(qualifier));
+    found.map(|(version, _)| version).map_err(|e| match all_digits(qualifier) {
+        false if e.status == 404 => WireError::not_found(format!("Cannot find alias arn: {}", op.arn(name, Some(qualifier)))),
+        _ => e,
+    })
 }
 
 /// A version has provisioned instances of its own or through one alias, never both.
@@ -193,9 +208,9 @@ fn shown(op: &Op, name: &str, qualifier: &str, config: &Provisioned) -> Map<Stri
 }
 
 pub fn get_provisioned(op: &Op) -> Answer {
-    let (name, qualifier) = published(op)?;
+    let (name, qualifier) = published(op, NOT_PUBLISHED)?;
     let (row, _) = op.load(&name)?;
-    functions::resolve(op, &name, Some(&qualifier))?;
+    existing(op, &name, &qualifier)?;
     let none = || {
         WireError::new(
             404,
@@ -208,11 +223,11 @@ pub fn get_provisioned(op: &Op) -> Answer {
 }
 
 pub async fn delete_provisioned(op: Op) -> Answer {
-    let (name, qualifier) = published(&op)?;
+    let (name, qualifier) = published(&op, NOT_PUBLISHED)?;
     let shared = op.asked.shared.clone();
     let _one = shared.writing.lock().await;
     let (mut row, expect) = op.load(&name)?;
-    functions::resolve(&op, &name, Some(&qualifier))?;
+    existing(&op, &name, &qualifier)?;
     if row.provisioned.remove(&qualifier).is_some() {
         op.save(&name, &row, expect).await?;
     }

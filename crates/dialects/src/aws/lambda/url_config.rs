@@ -83,7 +83,7 @@ impl Members {
             None => {}
         }
         if let Some(mode) = &self.invoke_mode {
-            checks.one_of(mode, "invokeMode", &["BUFFERED", "RESPONSE_STREAM"]);
+            checks.one_of(mode, "invokeMode", &["RESPONSE_STREAM", "BUFFERED"]);
         }
         if let Some(cors) = &self.cors {
             cors.check(&mut checks);
@@ -105,6 +105,11 @@ fn named(op: &Op) -> Result<(Arc<str>, Option<Arc<str>>), WireError> {
 
 fn key(name: &str, qualifier: Option<&str>) -> String {
     format!("{name}/{}", qualifier.unwrap_or(LATEST))
+}
+
+fn function_exists(op: &Op, name: &str) -> Result<(), WireError> {
+    let found = op.asked.shared.raw(&op.asked.tenant, rows::FUNCTION, name);
+    found.map(|_| ()).ok_or_else(|| WireError::not_found("Function does not exist"))
 }
 
 fn missing() -> WireError {
@@ -165,9 +170,7 @@ pub async fn create(op: Op) -> Answer {
     let (name, qualifier) = named(&op)?;
     let (shared, tenant) = (op.asked.shared.clone(), &op.asked.tenant);
     let _one = shared.writing.lock().await;
-    if shared.raw(tenant, rows::FUNCTION, &name).is_none() {
-        return Err(WireError::not_found("Function does not exist"));
-    }
+    function_exists(&op, &name)?;
     if let Some(alias) = &qualifier
         && shared.row::<AliasRow>(tenant, rows::ALIAS, &format!("{name}/{alias}"))?.is_none()
     {
@@ -205,6 +208,7 @@ pub async fn update(op: Op) -> Answer {
     let (name, qualifier) = named(&op)?;
     let (shared, tenant) = (op.asked.shared.clone(), &op.asked.tenant);
     let _one = shared.writing.lock().await;
+    function_exists(&op, &name)?;
     let key = key(&name, qualifier.as_deref());
     let mut row: UrlRow = shared.row(tenant, rows::URL, &key)?.ok_or_else(missing)?;
     if let Some(auth) = asked.auth_type {
@@ -231,7 +235,7 @@ const PAGE: usize = 50;
 
 pub fn list(op: &Op) -> Answer {
     let name = op.unqualified()?.name;
-    op.load(&name)?;
+    function_exists(op, &name)?;
     let (size, after) = (op.page_size(PAGE, 50)?, op.marker()?);
     let urls = op.asked.shared.below::<UrlRow>(&op.asked.tenant, rows::URL, &name)?;
     let shown = urls.iter().map(|u| {
