@@ -31,7 +31,6 @@ def handler(event, context):
         'environments': [read(p) for p in glob.glob('/proc/[0-9]*/environ')],
         'processes': [read(p + '/cmdline') for p in glob.glob('/proc/[0-9]*')],
         'descriptors': sorted(os.readlink(p) for p in glob.glob('/proc/self/fd/*') if os.path.islink(p)),
-        'mounts': mounts,
         'keys': [k for k in os.environ],
         'root': sorted(os.listdir('/')),
         'abstract': [l.split()[-1] for l in read('/proc/net/unix').splitlines()[1:] if '@' in l],

@@ -92,10 +92,16 @@ impl Platform {
         c.args(arguments).env("MYNA_DIR", self.dir()).output().context("can't start myna")
     }
 
-    /// The same as a developer, with this machine's own home, compilers and caches.
+    /// The same as a developer, with this machine's own home, compilers and caches. What is compiled is kept for the next run.
     pub fn developer(&self, arguments: &[&str]) -> Result<Output> {
         let mut c = Command::new(crate::binary()?);
-        c.args(arguments).env("MYNA_DIR", self.dir()).current_dir(self.home()).output().context("can't start myna")
+        let target = std::path::absolute(deps())?.join("compiled");
+        c.args(arguments)
+            .env("CARGO_TARGET_DIR", target)
+            .env("MYNA_DIR", self.dir())
+            .current_dir(self.home())
+            .output()
+            .context("can't start myna")
     }
 
     /// A program with the environment that `myna env` gives a user, and nothing of this machine's own configuration.

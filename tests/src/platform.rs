@@ -98,6 +98,11 @@ impl Platform {
         Ok(Self { home, options, running: None, log: Arc::default() })
     }
 
+    /// Other arguments from the next start on.
+    pub fn set_args(&mut self, args: &[&str]) {
+        self.options.args = args.iter().map(|a| (*a).to_owned()).collect();
+    }
+
     /// Starts it on its directory, for the first time or once more.
     pub fn start_again(&mut self) -> Result<()> {
         match self.launch()? {
@@ -144,7 +149,10 @@ impl Platform {
         let mut c = Command::new("prlimit");
         c.arg(format!("--nofile={soft}:{hard}"));
         c.args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(binary()?).arg("up").arg("--dir").arg(self.dir());
-        c.args(["--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", "--json"]);
+        c.args(["--console", "127.0.0.1:0", "--json"]);
+        if !self.options.args.iter().any(|a| a == "--listen") {
+            c.args(["--listen", "127.0.0.1:0"]);
+        }
         if self.options.config.is_some() {
             c.arg("--config").arg(self.home.path().join("myna.toml"));
         }
@@ -268,9 +276,10 @@ impl Platform {
             }
             thread::sleep(Duration::from_millis(10));
         };
-        for left in leaks::of(&self.dir(), &running.groups) {
-            runner::complain(left);
-        }
+        // What was killed at the end may take a moment to be gone.
+        let dir = self.dir();
+        processes::soon(|| leaks::of(&dir, &running.groups).is_empty());
+        leaks::of(&dir, &running.groups).into_iter().for_each(runner::complain);
         for line in self.log().lines().filter(|l| l.contains("panicked at")) {
             runner::complain(format!("the platform panicked: {line}"));
         }

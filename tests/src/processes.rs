@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(10);
 
 /// The processes that have this text in their arguments: what a sandboxed process calls itself can be seen from outside.
 pub fn with(marker: &str) -> Vec<u32> {
