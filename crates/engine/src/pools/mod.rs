@@ -357,8 +357,10 @@ impl<W> Pools<W> {
         self.starts -= 1;
         let pool = self.pools.get_mut(&revision).expect("an instance's pool outlives it");
         pool.starting -= 1;
-        if inst.provisioned {
-            pool.provisioned_wanted = 0;
+        if std::mem::take(&mut inst.provisioned) {
+            // Those that came up are kept; no more are tried.
+            pool.provisioned_have -= 1;
+            pool.provisioned_wanted = pool.provisioned_have;
             pool.provisioned_failed = true;
         }
         let (_, key, waiter) = pool.waiting.pop_front()?;
