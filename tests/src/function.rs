@@ -39,6 +39,8 @@ pub struct Answer {
     /// The decoded tail of the log, when it was asked for.
     pub log: Option<String>,
     pub request_id: String,
+    /// Whether `Retry-After` was there.
+    pub retry_after: bool,
     pub payload: Vec<u8>,
 }
 
@@ -183,6 +185,7 @@ impl Function<'_> {
             version: header("x-amz-executed-version"),
             log,
             request_id: header("x-amzn-requestid").unwrap_or_default(),
+            retry_after: got.headers.contains_key("retry-after"),
             payload: got.body,
         })
     }
