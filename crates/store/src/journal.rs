@@ -139,10 +139,12 @@ impl ports::Journal for Journal {
             return;
         }
         let batch = &mut queue.batch;
-        let share = batch
-            .shares
-            .entry(Arc::as_ptr(&line.stream) as usize)
-            .or_insert_with(|| Share { stream: line.stream.clone(), bytes: 0, lines: 0, dropped: 0 });
+        let share = batch.shares.entry(Arc::as_ptr(&line.stream) as usize).or_insert_with(|| Share {
+            stream: line.stream.clone(),
+            bytes: 0,
+            lines: 0,
+            dropped: 0,
+        });
         let own = share.bytes + bytes <= self.bounds.bytes / SHARE && share.lines < self.bounds.lines / SHARE;
         let all = batch.bytes + bytes <= self.bounds.bytes && batch.lines.len() < self.bounds.lines;
         if own && all {

@@ -48,7 +48,12 @@ struct State {
 }
 
 impl Ledger {
-    pub(crate) fn open(folder: &Path, options: &Options, rows: Arc<RowStore>, clock: Arc<dyn Clock>) -> Result<Arc<Ledger>, Error> {
+    pub(crate) fn open(
+        folder: &Path,
+        options: &Options,
+        rows: Arc<RowStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Ledger>, Error> {
         let usage = Usage::open(folder)?;
         let records = RecordState::open(&folder.join("records"), &options.records, &usage)?;
         let logs = LogState::open(&folder.join("logs"), &options.logs)?;
@@ -63,7 +68,8 @@ impl Ledger {
         let ledger = Arc::new(Ledger { journal, state, usage, rows, clock, usage_age, thread: Mutex::default() });
         let writer = ledger.clone();
         let thread = std::thread::Builder::new().name("store-journal".into()).spawn(move || writer.run());
-        *ledger.thread.lock().expect("no holder of this lock panics") = Some(thread.map_err(Error::io("start the journal of", folder))?);
+        *ledger.thread.lock().expect("no holder of this lock panics") =
+            Some(thread.map_err(Error::io("start the journal of", folder))?);
         Ok(ledger)
     }
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
-#[derive(serde::Deserialize)]
 pub struct Options {
     /// Accept a directory on tmpfs or ramfs, which a reboot empties.
     pub allow_volatile: bool,
@@ -76,17 +75,6 @@ pub struct RecordLimits {
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            allow_volatile: false,
-            rows: RowLimits::default(),
-            packages: PackageLimits::default(),
-            logs: LogLimits::default(),
-            records: RecordLimits::default(),
-        }
-    }
-}
 impl Default for RowLimits {
     fn default() -> Self {
         Self { body_bytes_max: 4 << 20, per_tenant_max: 100_000, pending_max: 1024 }

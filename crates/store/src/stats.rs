@@ -111,7 +111,7 @@ mod tests {
         for row in rows {
             let mut found = Vec::new();
             digests(row.as_bytes(), |d| found.push(d.to_string()));
-            assert_eq!(found, [hex.clone()], "{row}");
+            assert_eq!(found, std::slice::from_ref(&hex), "{row}");
         }
     }
 }

@@ -36,7 +36,11 @@ pub(super) fn folder(handle: &OwnedFd, path: &Path, allow_volatile: bool) -> Res
         let reason = format!("it is on {name}, which a reboot empties");
         return Err(Error::refused(path, reason, "name a folder on a disk with --dir, or allow it with --volatile"));
     }
-    if rustix::fs::fstatvfs(handle).map_err(Error::io("look at the filesystem of", path))?.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+    if rustix::fs::fstatvfs(handle)
+        .map_err(Error::io("look at the filesystem of", path))?
+        .f_flag
+        .contains(rustix::fs::StatVfsMountFlags::RDONLY)
+    {
         return Err(Error::refused(path, "it is on a read-only filesystem", "mount it writable, or name another with --dir"));
     }
     Ok(())

@@ -20,7 +20,8 @@ pub(crate) fn empty(folder: &Path) -> Result<(), Error> {
 /// Every folder two levels down: the name of the one it is in, its own, its path.
 pub(crate) fn two_levels(folder: &Path) -> Result<Vec<(String, String, PathBuf)>, Error> {
     let list = |path: &Path| -> io::Result<Vec<(String, PathBuf)>> {
-        let named = |entry: io::Result<std::fs::DirEntry>| entry.map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()));
+        let named =
+            |entry: io::Result<std::fs::DirEntry>| entry.map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()));
         let found = std::fs::read_dir(path)?.map(named).collect::<io::Result<Vec<_>>>()?;
         Ok(found.into_iter().filter(|(_, path)| path.symlink_metadata().is_ok_and(|m| m.is_dir())).collect())
     };

@@ -58,7 +58,11 @@ impl Drop for Lock {
 
 fn taken(path: &Path, note: &str) -> Error {
     let pid = note.split_whitespace().next().unwrap_or("unknown");
-    Error::refused(path, format!("a running platform uses it (pid {pid})"), format!("stop that one (kill {pid}), or name another with --dir"))
+    Error::refused(
+        path,
+        format!("a running platform uses it (pid {pid})"),
+        format!("stop that one (kill {pid}), or name another with --dir"),
+    )
 }
 
 fn myself() -> String {

@@ -56,7 +56,10 @@ impl Directory {
 
     /// A small secret kept in a file of mode 0600. Made by `generate` the first time, the same ever after.
     pub fn secret(&self, name: &str, generate: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, Error> {
-        assert!(!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'), "secret names are our own words");
+        assert!(
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
+            "secret names are our own words"
+        );
         let folder = self.path.join("secrets");
         let path = folder.join(name);
         match open_private(&path) {
@@ -138,7 +141,11 @@ fn read_format(path: &Path) -> Result<Option<u32>, Error> {
     }
     let number = text.trim();
     let format: u32 = number.parse().map_err(|_| {
-        Error::damaged(&file, "it should hold the format's number", format!("write {FORMAT} into it if this version wrote the directory"))
+        Error::damaged(
+            &file,
+            "it should hold the format's number",
+            format!("write {FORMAT} into it if this version wrote the directory"),
+        )
     })?;
     newer(&file, format)?;
     Ok(Some(format))

@@ -98,7 +98,8 @@ fn what(out: &mut Vec<u8>, line: &Line) {
         }
         Line::Platform { text } => {
             out.push(5);
-            put_bytes(out, &text.as_bytes()[..text.floor_char_boundary(LOG_LINE_BYTES_MAX)]);
+            let end = (0..=LOG_LINE_BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            put_bytes(out, &text.as_bytes()[..end]);
         }
     }
 }

@@ -190,7 +190,11 @@ impl LogState {
     /// What to read for a query, outside of the lock.
     pub(crate) fn reading(&self, query: LogQuery) -> Reading {
         let group = self.groups.get(&(query.tenant.clone(), Arc::from(&*query.group)));
-        let source = |folder: &crate::segments::Folder, number: u32, length: u64| read::Source { number, file: folder.file(number), length };
+        let source = |folder: &crate::segments::Folder, number: u32, length: u64| read::Source {
+            number,
+            file: folder.file(number),
+            length,
+        };
         let sources = group.map(|g| g.folder.segments.iter().map(|(n, l)| source(&g.folder, *n, *l)).collect());
         Reading { sources, query }
     }

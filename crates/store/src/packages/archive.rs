@@ -139,7 +139,10 @@ fn end64(bytes: &[u8], end: usize, locator: &[u8], short: &Directory) -> Result<
 }
 
 fn central<'a>(
-    bytes: &'a [u8], rest: &'a [u8], directory: &Directory, name_bytes_max: usize,
+    bytes: &'a [u8],
+    rest: &'a [u8],
+    directory: &Directory,
+    name_bytes_max: usize,
 ) -> Result<(Entry<'a>, &'a [u8]), Refused> {
     if rest.len() < CENTRAL_LEN || u32_at(rest, 0) != CENTRAL {
         return Err(broken("its directory is damaged"));
@@ -152,7 +155,11 @@ fn central<'a>(
     let raw = &rest[CENTRAL_LEN..CENTRAL_LEN + lengths[0]];
     let shown = || raw.escape_ascii().to_string().chars().take(80).collect::<String>();
     if raw.len() > name_bytes_max {
-        return Err(Refused::large(format!("entry {:?}… has a name of {} bytes, and {name_bytes_max} are the most", shown(), raw.len())));
+        return Err(Refused::large(format!(
+            "entry {:?}… has a name of {} bytes, and {name_bytes_max} are the most",
+            shown(),
+            raw.len()
+        )));
     }
     let name = std::str::from_utf8(raw).map_err(|_| broken(format!("entry \"{}\" has a name that is not UTF-8", shown())))?;
     let bad = |what: &str| broken(format!("entry {name:?} {what}"));

@@ -100,7 +100,9 @@ fn kind(entry: &Entry<'_>) -> Result<Kind, Refused> {
         TYPE_FOLDER if entry.size == 0 => Kind::Folder,
         0 | TYPE_FILE if !slash => Kind::File,
         TYPE_LINK if !slash => Kind::Link,
-        TYPE_FILE | TYPE_FOLDER | TYPE_LINK => return Err(refuse(entry, "is of one type by its name and of another by its mode")),
+        TYPE_FILE | TYPE_FOLDER | TYPE_LINK => {
+            return Err(refuse(entry, "is of one type by its name and of another by its mode"));
+        }
         _ => return Err(refuse(entry, "is a device, a FIFO or a socket")),
     };
     if kind == Kind::Folder && (entry.size != 0 || !entry.data.is_empty() && entry.method == Method::Stored) {
@@ -132,10 +134,18 @@ fn path(name: &str, limits: &PackageLimits) -> Result<String, Refused> {
         return bad("leads out of the package");
     }
     if parts.len() > limits.depth_max {
-        return Err(Refused::large(format!("entry {:?}… lies {} folders deep, and {} are the most", head(name), parts.len(), limits.depth_max)));
+        return Err(Refused::large(format!(
+            "entry {:?}… lies {} folders deep, and {} are the most",
+            head(name),
+            parts.len(),
+            limits.depth_max
+        )));
     }
     if parts.iter().any(|part| part.len() > COMPONENT_BYTES_MAX) {
-        return Err(Refused::large(format!("entry {:?}… has a part of more than {COMPONENT_BYTES_MAX} bytes in its name", head(name))));
+        return Err(Refused::large(format!(
+            "entry {:?}… has a part of more than {COMPONENT_BYTES_MAX} bytes in its name",
+            head(name)
+        )));
     }
     Ok(parts.join("/"))
 }

@@ -134,7 +134,8 @@ impl RecordState {
         let (number, segment) = match &mut self.open {
             Some(open) => open,
             None => {
-                let room = self.resumable && self.folder.last().is_some_and(|last| self.folder.segments[&last] < self.limits.segment_bytes);
+                let room = self.resumable
+                    && self.folder.last().is_some_and(|last| self.folder.segments[&last] < self.limits.segment_bytes);
                 let resumed = if room { self.folder.resume(|_, _| {})? } else { None };
                 let open = match resumed {
                     Some(open) => open,

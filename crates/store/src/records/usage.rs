@@ -52,7 +52,8 @@ struct Batch {
 impl Usage {
     pub(crate) fn open(folder: &Path) -> Result<Usage, Error> {
         let reader = Database::reader(folder)?;
-        let read = |name| counter(&reader, name).map_err(|e| Error::damaged(folder.join("rows.db"), e, "restore it from a backup"));
+        let read =
+            |name| counter(&reader, name).map_err(|e| Error::damaged(folder.join("rows.db"), e, "restore it from a backup"));
         let (stored, batch) = (read(WATERMARK)?, read(BATCH)?);
         let sums = Sums { stored, written: stored, batch, ..Sums::default() };
         Ok(Usage { sums: Arc::new(Mutex::new(sums)), reader: Arc::new(Mutex::new(reader)) })
@@ -71,7 +72,11 @@ impl Usage {
         let hour = record.started_ms / HOUR_MS;
         let mut sums = self.sums();
         let key = (record.tenant.clone(), record.function.0.clone(), hour);
-        let sum = sums.open.entry(key).or_insert_with(|| UsageHour { function: record.function.to_string(), hour, ..UsageHour::default() });
+        let sum = sums.open.entry(key).or_insert_with(|| UsageHour {
+            function: record.function.to_string(),
+            hour,
+            ..UsageHour::default()
+        });
         let one = UsageHour {
             function: String::new(),
             hour,
@@ -143,7 +148,8 @@ impl Usage {
         let mut reader = self.reader.lock().expect("no holder of this lock panics");
         let failed = |e: rusqlite::Error| Fault::internal(format!("usage can't be read: {e}"));
         let (stored, hours) = select(&mut reader, tenant, function, from_hour).map_err(failed)?;
-        let mut found: BTreeMap<(u64, String), UsageHour> = hours.into_iter().map(|h| ((h.hour, h.function.clone()), h)).collect();
+        let mut found: BTreeMap<(u64, String), UsageHour> =
+            hours.into_iter().map(|h| ((h.hour, h.function.clone()), h)).collect();
         let moving = sums.moving.as_ref().filter(|batch| batch.number > stored).map(|batch| &batch.hours);
         for ((of, name, hour), sum) in moving.into_iter().flatten().chain(&sums.open) {
             if of == tenant && *hour >= from_hour && function.is_none_or(|f| **name == *f) {
@@ -157,7 +163,8 @@ impl Usage {
 
     /// Forget hours before this one.
     pub(crate) fn retain(&self, rows: &RowStore, first_hour: u64) -> Result<(), Fault> {
-        let work = move |connection: &Connection| connection.execute("DELETE FROM usage WHERE hour < ?", [first_hour as i64]).map(drop);
+        let work =
+            move |connection: &Connection| connection.execute("DELETE FROM usage WHERE hour < ?", [first_hour as i64]).map(drop);
         rows.submit(Job::Side { work: Box::new(work), done: Box::new(|_| {}) })
     }
 }
@@ -197,7 +204,12 @@ fn store(connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
 }
 
 /// The number of the last batch that is stored, and the hours that go with it: one look, in one transaction.
-fn select(connection: &mut Connection, tenant: &TenantId, function: Option<&str>, from_hour: u64) -> rusqlite::Result<(u64, Vec<UsageHour>)> {
+fn select(
+    connection: &mut Connection,
+    tenant: &TenantId,
+    function: Option<&str>,
+    from_hour: u64,
+) -> rusqlite::Result<(u64, Vec<UsageHour>)> {
     let transaction = connection.transaction()?;
     let stored = counter(&transaction, BATCH)?;
     let mut statement = transaction.prepare_cached(

@@ -28,7 +28,8 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (tenant, hour, function)
     ) STRICT, WITHOUT ROWID;
 "];
-const _: () = assert!(MIGRATIONS.len() == directory::FORMAT as usize, "a format number is the number of migrations that led to it");
+const _: () =
+    assert!(MIGRATIONS.len() == directory::FORMAT as usize, "a format number is the number of migrations that led to it");
 
 /// Where `user_version` stands in the file's header (SQLite, Database File Format, section 1.3).
 const USER_VERSION_AT: usize = 60;
@@ -89,7 +90,13 @@ impl Database {
                 continue;
             }
             let body = Bytes::copy_from_slice(body);
-            rows.push(Resource { key, revision: number(row, 3)?, body, created_ms: number(row, 4)?, modified_ms: number(row, 5)? });
+            rows.push(Resource {
+                key,
+                revision: number(row, 3)?,
+                body,
+                created_ms: number(row, 4)?,
+                modified_ms: number(row, 5)?,
+            });
         }
         let counted: Option<i64> =
             self.connection.query_row("SELECT max(value) FROM counters WHERE name = 'revision'", [], |r| r.get(0))?;
@@ -99,7 +106,9 @@ impl Database {
 
     /// Make all of the changes, or none; on success they are on stable storage.
     pub(crate) fn write<'a>(
-        &mut self, changes: impl IntoIterator<Item = (&'a Key, &'a Option<Resource>)>, revision: u64,
+        &mut self,
+        changes: impl IntoIterator<Item = (&'a Key, &'a Option<Resource>)>,
+        revision: u64,
     ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         {
@@ -168,7 +177,11 @@ fn refuse_newer(path: &Path) -> Result<(), Error> {
 }
 
 fn damage(path: &Path, error: rusqlite::Error) -> Error {
-    Error::damaged(path, error, "restore it from a backup, or move it and its -wal away to start with no functions; code and logs stay")
+    Error::damaged(
+        path,
+        error,
+        "restore it from a backup, or move it and its -wal away to start with no functions; code and logs stay",
+    )
 }
 
 /// Kinds are words of the program's own and live as long as it; those found in a file are kept once each.

@@ -46,7 +46,12 @@ impl Mirror {
         let from = if after >= prefix && !after.is_empty() { Bound::Excluded(from) } else { Bound::Included(from) };
         let rows = self.read();
         let ours = |key: &Key| key.tenant == *tenant && key.kind == kind && key.name.starts_with(prefix);
-        rows.by_key.range((from, Bound::Unbounded)).take_while(|(key, _)| ours(key)).take(limit).map(|(_, row)| row.clone()).collect()
+        rows.by_key
+            .range((from, Bound::Unbounded))
+            .take_while(|(key, _)| ours(key))
+            .take(limit)
+            .map(|(_, row)| row.clone())
+            .collect()
     }
 
     pub(crate) fn all(&self, kind: &str) -> Vec<Resource> {

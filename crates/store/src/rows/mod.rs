@@ -9,9 +9,6 @@ mod database;
 mod mirror;
 mod writer;
 
-
-
-
 pub(crate) use database::{Database, number};
 pub(crate) use mirror::Mirror;
 pub(crate) use writer::Job;

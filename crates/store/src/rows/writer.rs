@@ -16,6 +16,9 @@ use tokio::sync::oneshot;
 
 pub(crate) type Observer = Box<dyn Fn(&[Key]) + Send + Sync>;
 
+/// What is done inside a transaction beside the rows.
+pub(crate) type Work = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
+
 pub(crate) enum Job {
     Commit {
         writes: Vec<Write>,
@@ -23,7 +26,7 @@ pub(crate) enum Job {
     },
     /// A transaction beside the rows (usage); `done` is told when it is durable or failed.
     Side {
-        work: Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>,
+        work: Work,
         done: Box<dyn FnOnce(Result<(), Fault>) + Send>,
     },
     Stop,
@@ -57,7 +60,12 @@ struct Planned {
 
 impl Writer {
     pub(super) fn new(
-        database: Database, mirror: Arc<Mirror>, revision: u64, limits: RowLimits, reserve: PathBuf, clock: Arc<dyn Clock>,
+        database: Database,
+        mirror: Arc<Mirror>,
+        revision: u64,
+        limits: RowLimits,
+        reserve: PathBuf,
+        clock: Arc<dyn Clock>,
     ) -> Writer {
         let writer = Writer { database, mirror, revision, limits, reserve, clock, failed: None };
         writer.hold_reserve();
@@ -151,7 +159,9 @@ impl Writer {
         let rows = self.mirror.tenant_rows(tenant) as i64 + growth(before, &stored) + new;
         if new > 0 && rows > self.limits.per_tenant_max as i64 {
             let message = format!("tenant {tenant} has its {} rows already", self.limits.per_tenant_max);
-            return Err(Fault::new(Cause::Exhausted, message).detail("rows").hint("delete functions or versions that are not used"));
+            return Err(Fault::new(Cause::Exhausted, message)
+                .detail("rows")
+                .hint("delete functions or versions that are not used"));
         }
         Ok(())
     }
@@ -159,7 +169,10 @@ impl Writer {
     fn store(&mut self, changes: &Changes, revision: u64) -> Result<(), Fault> {
         self.usable()?;
         let mut result = self.database.write(changes, revision);
-        if result.as_ref().is_err_and(full) && changes.values().all(Option::is_none) && std::fs::remove_file(&self.reserve).is_ok() {
+        if result.as_ref().is_err_and(full)
+            && changes.values().all(Option::is_none)
+            && std::fs::remove_file(&self.reserve).is_ok()
+        {
             result = self.database.write(changes, revision);
         }
         result.map_err(|e| self.fault(&e))
@@ -179,7 +192,7 @@ impl Writer {
         }
     }
 
-    fn side(&mut self, work: Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>) -> Result<(), Fault> {
+    fn side(&mut self, work: Work) -> Result<(), Fault> {
         self.usable()?;
         let result = self.database.connection.unchecked_transaction().and_then(|transaction| {
             work(&transaction)?;

@@ -11,11 +11,19 @@ use std::{
 /// What a scan meets.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
-    Record { offset: u32, bytes: &'a [u8] },
+    Record {
+        offset: u32,
+        bytes: &'a [u8],
+    },
     /// Bytes that hold no valid record, up to the next one that is.
-    Damage { offset: u32, length: u32 },
+    Damage {
+        offset: u32,
+        length: u32,
+    },
     /// From here on there is nothing valid.
-    Torn { offset: u32 },
+    Torn {
+        offset: u32,
+    },
 }
 
 /// Bytes that may be checked in looking for the next record after damage; beyond it the rest counts as torn.
@@ -209,7 +217,11 @@ mod tests {
             let mut bent = whole.clone();
             bent[at] ^= 0x10;
             let kept = texts(&bent);
-            assert_eq!(kept.iter().filter(|t| ["first", "second", "third"].contains(&&***t)).count(), 2, "bit of byte {at}: {kept:?}");
+            assert_eq!(
+                kept.iter().filter(|t| ["first", "second", "third"].contains(&&***t)).count(),
+                2,
+                "bit of byte {at}: {kept:?}"
+            );
         }
     }
 }

@@ -17,7 +17,16 @@ fn bad() -> Vec<(&'static str, Vec<u8>, Cause, &'static str)> {
     rows.extend(lies());
     let text = Item::stored("a", "content");
     rows.extend([
-        ("truncated", { let mut z = file("a"); z.truncate(z.len() - 1); z }, invalid, "its end is missing"),
+        (
+            "truncated",
+            {
+                let mut z = file("a");
+                z.truncate(z.len() - 1);
+                z
+            },
+            invalid,
+            "its end is missing",
+        ),
         ("front cut off", file("a")[10..].to_vec(), invalid, "not where its end says"),
         ("empty", Vec::new(), invalid, "too short"),
         ("text", b"#!/bin/sh\necho this is not a zip archive at all\n".to_vec(), invalid, "no ZIP archive"),
@@ -25,7 +34,17 @@ fn bad() -> Vec<(&'static str, Vec<u8>, Cause, &'static str)> {
         ("encrypted", one(text.clone().with(|i| i.flags = 1)), invalid, "encrypted"),
         ("strongly encrypted", one(text.clone().with(|i| i.flags = 0x41)), invalid, "encrypted"),
         ("method", one(text.clone().with(|i| i.method = 12)), invalid, "method 12"),
-        ("part of several", { let mut z = file("a"); let at = z.len() - 18; z[at] = 1; z }, invalid, "one part of several"),
+        (
+            "part of several",
+            {
+                let mut z = file("a");
+                let at = z.len() - 18;
+                z[at] = 1;
+                z
+            },
+            invalid,
+            "one part of several",
+        ),
         ("device", one(text.clone().with(|i| i.mode = 0o020_644)), invalid, "a device"),
         ("FIFO", one(text.clone().with(|i| i.mode = 0o010_644)), invalid, "a device, a FIFO"),
         ("socket", one(text.with(|i| i.mode = 0o140_644)), invalid, "socket"),
@@ -33,7 +52,18 @@ fn bad() -> Vec<(&'static str, Vec<u8>, Cause, &'static str)> {
         ("64-bit entries", zip64(&[Item::stored("a", "x")], 1 << 40, None), Cause::TooLarge, "entries"),
         ("64-bit entries, a few", zip64(&[Item::stored("a", "x")], 3, None), invalid, "too short for the entries"),
         ("64-bit size", zip64(&[Item::stored("a", "x")], 1, Some(u64::MAX - 3)), invalid, "not where"),
-        ("two ends", { let mut z = file("a"); let n = z.len(); z[n - 2] = 22; end(&mut z, 0, 0, n as u32); z }, invalid, "two ends"),
+        (
+            "two ends",
+            {
+                let mut z = file("a");
+                let n = z.len();
+                z[n - 2] = 22;
+                end(&mut z, 0, 0, n as u32);
+                z
+            },
+            invalid,
+            "two ends",
+        ),
     ]);
     rows
 }
@@ -105,17 +135,53 @@ fn lies() -> Vec<Row> {
         ("other name inside", zip(&[Item::stored("a", "x").with(|i| i.local_name = b"b".to_vec())]), invalid, "another name"),
         ("other checksum inside", zip(&[Item::stored("a", "x").with(|i| i.local_crc = 1)]), invalid, "another size or checksum"),
         ("other size inside", zip(&[Item::stored("a", "x").with(|i| i.local_size = 2)]), invalid, "another size"),
-        ("longer than stated", zip(&[zeroes(1000).with(|i| (i.size, i.local_size) = (10, 10))]), invalid, "longer than it states"),
-        ("shorter than stated", zip(&[zeroes(1000).with(|i| (i.size, i.local_size) = (2000, 2000))]), invalid, "shorter than it states"),
+        (
+            "longer than stated",
+            zip(&[zeroes(1000).with(|i| (i.size, i.local_size) = (10, 10))]),
+            invalid,
+            "longer than it states",
+        ),
+        (
+            "shorter than stated",
+            zip(&[zeroes(1000).with(|i| (i.size, i.local_size) = (2000, 2000))]),
+            invalid,
+            "shorter than it states",
+        ),
         ("stored, two sizes", zip(&[Item::stored("a", "x").with(|i| (i.size, i.local_size) = (9, 9))]), invalid, "two sizes"),
-        ("bytes behind the end", zip(&[zeroes(10).with(|i| { i.data.push(7); i.packed += 1 })]), invalid, "behind its end"),
-        ("stream cut off", zip(&[zeroes(1000).with(|i| { i.data.pop(); i.packed -= 1 })]), invalid, "cut off"),
+        (
+            "bytes behind the end",
+            zip(&[zeroes(10).with(|i| {
+                i.data.push(7);
+                i.packed += 1
+            })]),
+            invalid,
+            "behind its end",
+        ),
+        (
+            "stream cut off",
+            zip(&[zeroes(1000).with(|i| {
+                i.data.pop();
+                i.packed -= 1
+            })]),
+            invalid,
+            "cut off",
+        ),
         ("garbage stream", zip(&[zeroes(1000).with(|i| i.data.fill(0xff))]), invalid, "damaged"),
         ("beyond the archive", zip(&[Item::stored("a", "x").with(|i| i.offset = Some(1 << 30))]), invalid, "outside"),
         ("data beyond", zip(&[Item { data: b"x".to_vec(), ..Item::stored("a", "x".repeat(1000)) }]), invalid, "outside"),
         ("overlap", zip(&overlap), invalid, "share bytes"),
-        ("two names", zip(&[Item::stored("a", "x").with(|i| i.extra = b"\x75\x70\x06\x00\x01\0\0\0\0b".to_vec())]), invalid, "two names"),
-        ("extra field cut off", zip(&[Item::stored("a", "x").with(|i| i.extra = b"\x01\x00\xff\x00".to_vec())]), invalid, "extra field"),
+        (
+            "two names",
+            zip(&[Item::stored("a", "x").with(|i| i.extra = b"\x75\x70\x06\x00\x01\0\0\0\0b".to_vec())]),
+            invalid,
+            "two names",
+        ),
+        (
+            "extra field cut off",
+            zip(&[Item::stored("a", "x").with(|i| i.extra = b"\x01\x00\xff\x00".to_vec())]),
+            invalid,
+            "extra field",
+        ),
         ("64-bit size missing", zip(&[Item::stored("a", "x").with(|i| i.size = u32::MAX)]), invalid, "lacks the 64-bit"),
         ("too large", zip(&[zeroes(1).with(|i| (i.size, i.local_size) = (1 << 30, 1 << 30))]), Cause::TooLarge, "262144000"),
         ("ratio", zip(&[bomb]), Cause::TooLarge, "times as many"),
@@ -144,7 +210,8 @@ fn what_is_refused_leaves_no_trace() {
 #[test]
 fn more_entries_than_are_allowed() {
     let home = tempfile::tempdir().unwrap();
-    let options = Options { packages: crate::options::PackageLimits { entries_max: 10, ..Default::default() }, ..Options::default() };
+    let options =
+        Options { packages: crate::options::PackageLimits { entries_max: 10, ..Default::default() }, ..Options::default() };
     let store = Store::open(&home.path().join("state"), options, Hand::new()).unwrap();
     let items: Vec<Item> = (0..11).map(|n| Item::stored(n.to_string(), "")).collect();
     assert_eq!(cause(wait(store.packages().put_zip(&tenant(), zip(&items).into()))), Cause::TooLarge);
@@ -156,13 +223,15 @@ fn more_entries_than_are_allowed() {
 fn any_flipped_byte_is_refused_or_harmless() {
     let home = tempfile::tempdir().unwrap();
     let store = open(&home.path().join("state"));
-    let good = zip(&[Item::deflated("dir/file", "some content that is packed"), Item::link("link", "dir/file"), Item::folder("e/")]);
+    let good =
+        zip(&[Item::deflated("dir/file", "some content that is packed"), Item::link("link", "dir/file"), Item::folder("e/")]);
     for at in 0..good.len() {
         for bit in [0x01, 0x80] {
             let mut bent = good.clone();
             bent[at] ^= bit;
             if let Ok(package) = wait(store.packages().put_zip(&tenant(), bent.into())) {
-                let names: Vec<_> = snapshot(package.path()).into_iter().filter(|(_, _, c)| !c.is_empty()).map(|(_, _, c)| c).collect();
+                let names: Vec<_> =
+                    snapshot(package.path()).into_iter().filter(|(_, _, c)| !c.is_empty()).map(|(_, _, c)| c).collect();
                 assert!(names.iter().all(|c| c == b"some content that is packed" || c == b"dir/file"), "byte {at}: {names:?}");
             }
         }

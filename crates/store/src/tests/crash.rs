@@ -104,7 +104,8 @@ fn one_life(folder: &Path, round: usize, told: &mut BTreeMap<String, String>) ->
 fn judge(folder: &Path, told: &BTreeMap<String, String>) {
     let store = open(folder);
     let rows = Resources::list(&**store.resources(), &tenant(), "test.pair", "", "", usize::MAX);
-    let found: BTreeMap<_, _> = rows.iter().map(|r| (r.key.name.to_string(), String::from_utf8(r.body.to_vec()).unwrap())).collect();
+    let found: BTreeMap<_, _> =
+        rows.iter().map(|r| (r.key.name.to_string(), String::from_utf8(r.body.to_vec()).unwrap())).collect();
     // Values of one name grow from commit to commit.
     let order = |value: &str| value.split('.').map(|n| n.parse::<u64>().unwrap()).collect::<Vec<_>>();
     for (name, value) in told {

@@ -75,10 +75,14 @@ fn what_is_unsafe_is_refused_with_the_reason() {
             },
             "a FIFO stands where a file belongs",
         ),
-        ("file for a folder", |p| {
-            fs::remove_dir_all(p.join("staging")).unwrap();
-            fs::write(p.join("staging"), "").unwrap();
-        }, "a file stands where a folder belongs"),
+        (
+            "file for a folder",
+            |p| {
+                fs::remove_dir_all(p.join("staging")).unwrap();
+                fs::write(p.join("staging"), "").unwrap();
+            },
+            "a file stands where a folder belongs",
+        ),
     ];
     for (name, spoil, reason) in rows {
         let home = tempfile::tempdir().unwrap();
@@ -138,7 +142,11 @@ fn a_database_of_a_newer_version_is_not_touched() {
 #[test]
 fn garbage_is_named() {
     for name in ["rows.db", "FORMAT", "secrets/link-key"] {
-        for garbage in [&b""[..], &[0; 5000], b"garbage that is longer than a hundred bytes garbage garbage garbage garbage garbage garbage garbage"] {
+        for garbage in [
+            &b""[..],
+            &[0; 5000],
+            b"garbage that is longer than a hundred bytes garbage garbage garbage garbage garbage garbage garbage",
+        ] {
             let home = tempfile::tempdir().unwrap();
             let path = home.path().join("state");
             drop(open(&path));
@@ -147,7 +155,10 @@ fn garbage_is_named() {
                 assert!(error.to_string().contains(name), "{name}: {error}");
             } else {
                 // An empty database is a new one, and any bytes are a key.
-                assert!(name == "rows.db" && garbage.is_empty() || name.starts_with("secrets") && !garbage.is_empty(), "{name} was taken");
+                assert!(
+                    name == "rows.db" && garbage.is_empty() || name.starts_with("secrets") && !garbage.is_empty(),
+                    "{name} was taken"
+                );
             }
         }
     }

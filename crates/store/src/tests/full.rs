@@ -47,7 +47,9 @@ fn commit(store: &Store, write: Write) -> Result<u64, Fault> {
 fn a_full_disk_refuses_what_is_new_and_recovers_by_itself() {
     let Some(disk) = Small::mount("size=12m") else { return };
     let state = disk.path.join("state");
-    assert!(Store::open(&state, Options::default(), Hand::new()).err().is_some_and(|e| e.to_string().contains("a reboot empties")));
+    assert!(
+        Store::open(&state, Options::default(), Hand::new()).err().is_some_and(|e| e.to_string().contains("a reboot empties"))
+    );
     let options = Options { allow_volatile: true, ..Options::default() };
     let store = Store::open(&state, options.clone(), Hand::new()).unwrap();
     let kept = wait(store.packages().put_zip(&tenant(), zip(&[Item::stored("a", "x")]).into())).unwrap();

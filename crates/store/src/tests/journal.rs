@@ -43,7 +43,12 @@ fn every_kind_of_line_is_read_as_it_was_written_also_after_a_restart() {
     let path = home.path().join("state");
     let store = open(&path);
     let stream = stream(GROUP, "2026/11/24/[$LATEST]ab");
-    let usage = Usage { duration: Duration::from_nanos(1_234_567), init: Some(Duration::from_millis(80)), memory_mib: 128, memory_max_bytes: 1 };
+    let usage = Usage {
+        duration: Duration::from_nanos(1_234_567),
+        init: Some(Duration::from_millis(80)),
+        memory_mib: 128,
+        memory_max_bytes: 1,
+    };
     let lines = [
         Line::InitStart { runtime: "python3.12".into(), runtime_name: "x".into() },
         Line::Start { version: "$LATEST".into() },
@@ -101,7 +106,9 @@ fn pages_windows_and_streams() {
     assert_eq!(texts(&window), ["line 11", "line 13"]);
     let names: Vec<_> = store.logs().streams(&tenant(), GROUP).iter().map(|s| s.stream.name.to_string()).collect();
     assert_eq!(names, ["one", "two"]);
-    let groups = |prefix: &str, after: &str| store.logs().groups(&tenant(), prefix, after, 10).iter().map(|g| g.name.to_string()).collect::<Vec<_>>();
+    let groups = |prefix: &str, after: &str| {
+        store.logs().groups(&tenant(), prefix, after, 10).iter().map(|g| g.name.to_string()).collect::<Vec<_>>()
+    };
     assert_eq!(groups("/aws/", ""), [GROUP, "/aws/lambda/other"]);
     assert_eq!(groups("/aws/", GROUP), ["/aws/lambda/other"]);
     assert_eq!(groups("/none", ""), Vec::<String>::new());
@@ -188,7 +195,13 @@ fn logs_and_records_stay_within_their_retention() {
     let home = tempfile::tempdir().unwrap();
     let clock = Hand::new();
     let day = Duration::from_secs(86_400);
-    let logs = LogLimits { segment_bytes: 10_000, group_bytes_max: 50_000, total_bytes_max: 80_000, age_max: day, ..LogLimits::default() };
+    let logs = LogLimits {
+        segment_bytes: 10_000,
+        group_bytes_max: 50_000,
+        total_bytes_max: 80_000,
+        age_max: day,
+        ..LogLimits::default()
+    };
     let records = RecordLimits { segment_bytes: 5_000, total_bytes_max: 20_000, recent_max: 5, ..RecordLimits::default() };
     let store = Store::open(&home.path().join("state"), with(logs, records), clock.clone()).unwrap();
     let streams = [stream("/a", "s"), stream("/b", "s"), stream("/c", "s")];

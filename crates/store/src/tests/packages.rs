@@ -3,9 +3,12 @@ use super::{
     *,
 };
 use crate::options::PackageLimits;
-use model::{Cause, Expect, Key, Package, Write, ports::{Packages, Resources}};
+use model::{
+    Cause, Expect, Key, Package, Write,
+    ports::{Packages, Resources},
+};
 use proptest::prelude::*;
-use std::{collections::HashSet, fs, io::Read, os::unix::fs::PermissionsExt, os::unix::fs::MetadataExt, time::Instant};
+use std::{collections::HashSet, fs, io::Read, os::unix::fs::MetadataExt, os::unix::fs::PermissionsExt, time::Instant};
 
 fn put(store: &Store, archive: &[u8]) -> Package {
     wait(store.packages().put_zip(&tenant(), bytes::Bytes::copy_from_slice(archive))).unwrap()
@@ -34,7 +37,8 @@ fn a_package_is_unpacked_with_plain_modes_and_times() {
     for name in ["lib/deep/module.py", "lib/deep", "lib", "empty", ""] {
         assert_eq!(fs::metadata(package.path().join(name)).unwrap().mtime(), 315_532_800, "{name}");
     }
-    let windows = zip(&[Item::stored("bootstrap", "x").with(|i| i.made_by = 0), Item::stored("data", "x").with(|i| i.made_by = 0)]);
+    let windows =
+        zip(&[Item::stored("bootstrap", "x").with(|i| i.made_by = 0), Item::stored("data", "x").with(|i| i.made_by = 0)]);
     let package = put(&store, &windows);
     assert_eq!((mode(&package, "bootstrap"), mode(&package, "data")), (0o755, 0o644));
 }
@@ -112,7 +116,8 @@ fn ten_megabytes_in_two_thousand_files() {
         };
         (0..8000).map(|_| next()).collect::<Vec<u8>>()
     };
-    let items: Vec<Item> = (0..2000).map(|n| Item::deflated(format!("node_modules/p{}/lib/f{n}.js", n % 150), content())).collect();
+    let items: Vec<Item> =
+        (0..2000).map(|n| Item::deflated(format!("node_modules/p{}/lib/f{n}.js", n % 150), content())).collect();
     let archive = zip(&items);
     let began = Instant::now();
     let package = put(&store, &archive);

@@ -107,7 +107,8 @@ fn commits_that_race_are_one_after_the_other() {
 #[test]
 fn a_tenant_has_a_quota() {
     let home = tempfile::tempdir().unwrap();
-    let options = Options { rows: RowLimits { per_tenant_max: 3, body_bytes_max: 10, ..RowLimits::default() }, ..Options::default() };
+    let options =
+        Options { rows: RowLimits { per_tenant_max: 3, body_bytes_max: 10, ..RowLimits::default() }, ..Options::default() };
     let store = Store::open(&home.path().join("state"), options, Hand::new()).unwrap();
     commit(&store, (0..3).map(|n| put(&n.to_string(), "x", Expect::Any)).collect()).unwrap();
     assert_eq!(cause(commit(&store, vec![put("3", "x", Expect::Any)])), Cause::Exhausted);
