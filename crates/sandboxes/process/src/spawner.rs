@@ -158,7 +158,8 @@ impl Spawner {
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
         // Whoever runs user code goes before the platform when the machine has no memory left. Raising is always allowed.
         let _ = fs::write("/proc/self/oom_score_adj", "500");
-        let flags = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | if root_id.is_none() { libc::CLONE_NEWUSER } else { 0 };
+        // A network of its own too: it needs none, and may come back to this one after lending itself to another's.
+        let flags = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWNET | if root_id.is_none() { libc::CLONE_NEWUSER } else { 0 };
         // SAFETY: one thread; integers only.
         sys::check(i64::from(unsafe { libc::unshare(flags) })).map_err(step("leave the platform's namespaces"))?;
         if root_id.is_none() {
