@@ -26,8 +26,9 @@ pub(super) fn write(root: &OwnedFd, plan: &Plan<'_>) -> Result<(), Problem> {
     for folder in &plan.folders {
         make_folder(root, folder).map_err(|e| Problem::io("create", folder, e))?;
     }
+    let mut unpacker = Unpacker::default();
     for file in &plan.files {
-        write_file(root, file)?;
+        write_file(root, file, &mut unpacker)?;
     }
     for (path, target) in &plan.links {
         let (parent, name) = parent(root, path).map_err(|e| Problem::io("open the folder of", path, e))?;
@@ -60,20 +61,21 @@ fn open(at: BorrowedFd<'_>, path: &str, flags: OFlags, mode: Mode) -> io::Result
     Ok(rustix::fs::openat2(at, path, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, mode, resolve)?)
 }
 
-fn write_file(root: &OwnedFd, file: &PlannedFile<'_>) -> Result<(), Problem> {
+fn write_file(root: &OwnedFd, file: &PlannedFile<'_>, unpacker: &mut Unpacker) -> Result<(), Problem> {
     let failed = |e: io::Error| Problem::io("write", &file.path, e);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let fd = open(root.as_fd(), &file.path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
     let mut out = File::from(fd);
     let mut written = Ok(());
-    unpack(file.entry, |piece| {
-        written = out.write_all(piece);
-        if written.is_ok() { Ok(()) } else { Err(Refused::invalid("not written")) }
-    })
-    .map_err(|refused| match std::mem::replace(&mut written, Ok(())) {
-        Err(e) => failed(e),
-        Ok(()) => Problem::Refused(refused),
-    })?;
+    unpacker
+        .unpack(file.entry, |piece| {
+            written = out.write_all(piece);
+            if written.is_ok() { Ok(()) } else { Err(Refused::invalid("not written")) }
+        })
+        .map_err(|refused| match std::mem::replace(&mut written, Ok(())) {
+            Err(e) => failed(e),
+            Ok(()) => Problem::Refused(refused),
+        })?;
     let mode = Mode::from_raw_mode(if file.executable { 0o755 } else { 0o644 });
     rustix::fs::fchmod(&out, mode).and_then(|()| rustix::fs::futimens(&out, &fixed_times())).map_err(|e| failed(e.into()))
 }
@@ -83,53 +85,64 @@ fn fixed_times() -> Timestamps {
     Timestamps { last_access: fixed, last_modification: fixed }
 }
 
-/// An entry's content in pieces. Fails when it is longer or shorter than declared, when compressed bytes are left over, and
-/// when its checksum is wrong; never hands out more than was declared.
-pub(super) fn unpack(entry: &Entry<'_>, mut out: impl FnMut(&[u8]) -> Result<(), Refused>) -> Result<(), Refused> {
-    let mut crc = crc32fast::Hasher::new();
-    let mut take = |piece: &[u8]| {
-        crc.update(piece);
-        out(piece)
-    };
-    match entry.method {
-        Method::Stored => take(entry.data)?,
-        Method::Deflate => inflate(entry, take)?,
-    }
-    if crc.finalize() != entry.crc {
-        return Err(wrong(entry, "has a wrong checksum"));
-    }
-    Ok(())
+/// Unpacks one entry after the other, with the same memory for all.
+pub(super) struct Unpacker {
+    inflater: Decompress,
+    piece: Vec<u8>,
 }
 
-fn inflate(entry: &Entry<'_>, mut take: impl FnMut(&[u8]) -> Result<(), Refused>) -> Result<(), Refused> {
-    let mut inflater = Decompress::new(false);
-    // One byte of room more than is declared shows content that goes on.
-    let room = usize::try_from(entry.size).unwrap_or(usize::MAX).saturating_add(1).min(PIECE_BYTES);
-    let mut piece = vec![0; room];
-    loop {
-        let (read, made) = (inflater.total_in() as usize, inflater.total_out());
-        let status = inflater
-            .decompress(&entry.data[read..], &mut piece, FlushDecompress::None)
-            .map_err(|_| wrong(entry, "is damaged"))?;
-        let fresh = (inflater.total_out() - made) as usize;
-        if inflater.total_out() > entry.size {
-            return Err(wrong(entry, "is longer than it states"));
-        }
-        take(&piece[..fresh])?;
-        if status == Status::StreamEnd {
-            break;
-        }
-        if fresh == 0 && inflater.total_in() as usize == read {
-            return Err(wrong(entry, "is cut off"));
-        }
+impl Default for Unpacker {
+    fn default() -> Self {
+        Unpacker { inflater: Decompress::new(false), piece: vec![0; PIECE_BYTES] }
     }
-    if inflater.total_out() != entry.size {
-        return Err(wrong(entry, "is shorter than it states"));
+}
+
+impl Unpacker {
+    /// An entry's content in pieces. Fails when it is longer or shorter than declared, when compressed bytes are left over,
+    /// and when its checksum is wrong; never hands out more than was declared.
+    pub(super) fn unpack(&mut self, entry: &Entry<'_>, mut out: impl FnMut(&[u8]) -> Result<(), Refused>) -> Result<(), Refused> {
+        let mut crc = crc32fast::Hasher::new();
+        let mut take = |piece: &[u8]| {
+            crc.update(piece);
+            out(piece)
+        };
+        match entry.method {
+            Method::Stored => take(entry.data)?,
+            Method::Deflate => self.inflate(entry, take)?,
+        }
+        if crc.finalize() != entry.crc {
+            return Err(wrong(entry, "has a wrong checksum"));
+        }
+        Ok(())
     }
-    if inflater.total_in() as usize != entry.data.len() {
-        return Err(wrong(entry, "has bytes behind its end"));
+
+    fn inflate(&mut self, entry: &Entry<'_>, mut take: impl FnMut(&[u8]) -> Result<(), Refused>) -> Result<(), Refused> {
+        let Unpacker { inflater, piece } = self;
+        inflater.reset(false);
+        loop {
+            let (read, made) = (inflater.total_in() as usize, inflater.total_out());
+            let step = inflater.decompress(&entry.data[read..], piece, FlushDecompress::None);
+            let status = step.map_err(|_| wrong(entry, "is damaged"))?;
+            let fresh = (inflater.total_out() - made) as usize;
+            if inflater.total_out() > entry.size {
+                return Err(wrong(entry, "is longer than it states"));
+            }
+            take(&piece[..fresh])?;
+            if status == Status::StreamEnd {
+                break;
+            }
+            if fresh == 0 && inflater.total_in() as usize == read {
+                return Err(wrong(entry, "is cut off"));
+            }
+        }
+        if inflater.total_out() != entry.size {
+            return Err(wrong(entry, "is shorter than it states"));
+        }
+        if inflater.total_in() as usize != entry.data.len() {
+            return Err(wrong(entry, "has bytes behind its end"));
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn wrong(entry: &Entry<'_>, what: &str) -> Refused {

@@ -206,7 +206,7 @@ fn target(entry: &Entry<'_>) -> Result<String, Refused> {
         return Err(refuse(entry, &format!("is a link of {} bytes", entry.size)));
     }
     let mut bytes = Vec::with_capacity(entry.size as usize);
-    super::extract::unpack(entry, |piece| {
+    super::extract::Unpacker::default().unpack(entry, |piece| {
         bytes.extend_from_slice(piece);
         Ok(())
     })?;
