@@ -151,7 +151,7 @@ impl Root {
     }
 }
 
-fn detached_tmpfs(owner: &str) -> io::Result<OwnedFd> {
+pub fn detached_tmpfs(owner: &str) -> io::Result<OwnedFd> {
     use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in [("mode", "755"), ("size", "1m"), ("nr_inodes", "1000"), ("uid", owner), ("gid", owner)] {

@@ -15,7 +15,7 @@ use std::{
     fs,
     io::{self, Write},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::{
             ffi::OsStrExt,
             fs::{PermissionsExt, symlink},
@@ -50,6 +50,8 @@ pub struct Template {
     own: OwnedFd,
     /// Shows the owner of the platform's files as root inside; `None` where the kernel or the file system can't.
     idmap: Option<OwnedFd>,
+    /// An empty folder.
+    nothing: OwnedFd,
 }
 
 impl Template {
@@ -73,7 +75,7 @@ impl Template {
         put(proc.as_fd(), "proc")?;
         tmpfs(Path::new("t"), &format!("mode=755,size=64m{owner}"))?;
         std::env::set_current_dir("t")?;
-        let template = Template { host, own: namespace()?, idmap };
+        let template = Template { host, own: namespace()?, idmap, nothing: crate::root::detached_tmpfs("")? };
         template.fill(root_id)?;
         std::env::set_current_dir("..")?;
         let tree = open_tree(CWD, c"t", OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
@@ -161,6 +163,23 @@ impl Template {
         Ok(tree)
     }
 
+    /// The same folder behind an overlay with nothing in it: a mount's own line in `/proc/self/mountinfo` names its folder on the
+    /// host, and this one's names a descriptor that is long closed.
+    fn veil(&self, tree: &OwnedFd) -> io::Result<OwnedFd> {
+        use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+        if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode).is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(context.as_fd(), "source", "package")?;
+        for lower in [tree, &self.nothing] {
+            fsconfig_set_string(context.as_fd(), "lowerdir+", format!("/proc/self/fd/{}", lower.as_raw_fd()))?;
+        }
+        fsconfig_create(context.as_fd())?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    }
+
     /// The host's folders and files as detached mounts. The error names the one that failed.
     pub fn trees<'a>(&self, sources: impl Iterator<Item = &'a [u8]>) -> Result<Vec<OwnedFd>, (io::Error, String)> {
         let step = |what: &str| {
@@ -175,7 +194,9 @@ impl Template {
         let trees = sources
             .map(|s| {
                 let path = Path::new(std::ffi::OsStr::from_bytes(s));
-                self.tree(path).map_err(|e| (e, format!("open {} for mounting", path.display())))
+                let tree = self.tree(path).map_err(|e| (e, format!("open {} for mounting", path.display())))?;
+                // Files, and kernels that can't: the path shows, the content is the same.
+                Ok(self.veil(&tree).unwrap_or(tree))
             })
             .collect();
         move_into_link_name_space(self.own.as_fd(), Some(LinkNameSpaceType::Mount)).map_err(step("leave the host's mounts"))?;

@@ -80,7 +80,8 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn killed(rig: &Rig) -> Verdict {
-    let before = descendants(std::process::id()).len();
+    eventually("the last test's instances are gone", || descendants(std::process::id()).len() == 1);
+    let before = 1;
     rig.wait(async {
         let instance = rig.instance(|_| ()).await;
         let daemon = instance.spawn(probe(&["daemon", "/tmp/x"])).await.unwrap();
