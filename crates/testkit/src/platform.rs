@@ -304,7 +304,7 @@ impl Packages for FakePackages {
         })
     }
     fn link(&self, _: &TenantId, digest: &str) -> Result<Arc<str>, Fault> {
-        Ok(Arc::from(format!("/_package/{digest}")))
+        Ok(Arc::from(format!("capability-{digest}")))
     }
 }
 

@@ -276,8 +276,8 @@ pub fn get(op: &Op) -> Answer {
     let (row, _) = op.load(&named.name)?;
     let shown = op.shown_qualifier(&version, named.qualifier.as_deref());
     let link = op.asked.platform().packages().link(&op.asked.tenant, config.package.digest())?;
-    let location =
-        if link.starts_with('/') { format!("http://{}{link}", op.asked.shared.settings.aws_authority) } else { link.to_string() };
+    // A capability: whoever has it may read the archive until it expires.
+    let location = format!("http://{}/_code/{link}", op.asked.shared.settings.aws_authority);
     let mut out = Map::new();
     out.insert("Configuration".into(), Value::Object(op.describe(&named.name, &version, shown, &config, Shown::Alone)));
     out.insert("Code".into(), json!({ "RepositoryType": "S3", "Location": location }));

@@ -22,7 +22,7 @@ use model::{
 };
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 /// Paths under which URLs answer without a name of their own: `/_url/ID/…`.
@@ -86,7 +86,8 @@ async fn serve(
     let mut event = Event::new(&target, Trigger::Url, Head::Raw { content_type: None }, Body::Bytes(Bytes::new()));
     let id = event.id;
     let id_text = id.to_string();
-    let trace = trace_of(parts, shared.now_ms(), &id);
+    let now_ms = shared.now_ms();
+    let trace = trace_of(parts, now_ms, &id);
     let document = event::build(
         parts,
         &body,
@@ -97,7 +98,7 @@ async fn serve(
             port: shared.settings.aws_authority.rsplit_once(':').map_or("80", |(_, port)| port),
             path: if path.is_empty() { "/" } else { path },
             query: parts.uri.query().unwrap_or_default(),
-            now_ms: shared.now_ms(),
+            now_ms,
             source_ip: parts.extensions.get::<SocketAddr>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), SocketAddr::ip),
             caller: url.signed.then_some(&target.caller),
             trace: &trace,
@@ -128,8 +129,11 @@ async fn serve(
 
 /// What policies may ask about a call through a URL.
 fn conditions(url: &Url) -> Vec<(&'static str, Arc<str>)> {
-    let kind = if url.signed { "AWS_IAM" } else { "NONE" };
-    vec![("lambda:FunctionUrlAuthType", Arc::from(kind)), ("lambda:InvokedViaFunctionUrl", Arc::from("true"))]
+    static SIGNED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("AWS_IAM"));
+    static OPEN: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("NONE"));
+    static TRUE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("true"));
+    let kind = if url.signed { &SIGNED } else { &OPEN };
+    vec![("lambda:FunctionUrlAuthType", Arc::clone(kind)), ("lambda:InvokedViaFunctionUrl", TRUE.clone())]
 }
 
 /// The caller's trace, when it has one in X-Ray's form; else a new one.
