@@ -114,31 +114,3 @@ fn h64_other_users_may_not_enter() {
     );
     assert!(!crate::bind::may_enter(&Peer::Unix { uid: ours + 4242, pid: Some(1) }));
 }
-
-#[tokio::test]
-#[ignore = "ad hoc"]
-async fn adhoc_serve() {
-    let server = start(Limits::default());
-    std::fs::write("/tmp/gw.port", server.at.port().to_string()).unwrap();
-    tokio::time::sleep(Duration::from_secs(40)).await;
-}
-#[tokio::test]
-#[ignore = "ad hoc"]
-async fn adhoc_bare() {
-    let l = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    std::fs::write("/tmp/gw.bare", l.local_addr().unwrap().port().to_string()).unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (s, _) = l.accept().await.unwrap();
-            s.set_nodelay(true).unwrap();
-            tokio::spawn(async move {
-                let f = hyper::service::service_fn(|r: http::Request<hyper::body::Incoming>| async move {
-                    let path = r.uri().path().to_owned();
-                    Ok::<_, std::convert::Infallible>(http::Response::new(crate::body::Outgoing::new(ReplyBody::Bytes(Bytes::from(format!("{} {path} 0", r.method()))), crate::body::Flight(Default::default()))))
-                });
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(hyper_util::rt::TokioIo::new(s), f).await;
-            });
-        }
-    });
-    tokio::time::sleep(Duration::from_secs(40)).await;
-}
