@@ -62,7 +62,8 @@ pub struct Ctx {
 pub fn parse() -> (Ctx, Verb) {
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    (Ctx { dir: cli.shared.dir, out: Out::new(cli.shared.json, cli.shared.raw) }, cli.verb)
+    let dir = cli.shared.dir.filter(|dir| !dir.as_os_str().is_empty());
+    (Ctx { dir, out: Out::new(cli.shared.json, cli.shared.raw) }, cli.verb)
 }
 
 /// The whole command tree, with the exit codes under each verb.

@@ -123,24 +123,27 @@ impl Out {
         })
     }
 
-    /// Columns as wide as what is in them; the head is what tells them apart without colour.
+    /// Columns as wide as what is in them, long sentences on several lines; the head is what tells them apart without colour.
     pub fn table(&self, head: &[&str], rows: &[Vec<String>]) {
-        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| self.cell(cell)).collect()).collect();
-        let widths: Vec<usize> =
-            (0..head.len()).map(|i| rows.iter().map(|row| width(&row[i])).chain([head[i].len()]).max().unwrap_or(0)).collect();
-        let lay = |cells: &[String]| {
+        let rows: Vec<Vec<Vec<String>>> =
+            rows.iter().map(|row| row.iter().map(|cell| wrapped(&self.cell(cell), CELL_MAX)).collect()).collect();
+        let widest = |i: usize| rows.iter().flat_map(|row| &row[i]).map(|line| width(line)).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..head.len()).map(|i| widest(i).max(width(head[i]))).collect();
+        let lay = |cells: &mut dyn Iterator<Item = &str>| {
             let mut line = String::new();
-            for (cell, wide) in cells.iter().zip(&widths) {
+            for (cell, wide) in cells.zip(&widths) {
                 line.push_str(cell);
                 line.extend(std::iter::repeat_n(' ', wide - width(cell) + 2));
             }
             line.trim_end().to_string()
         };
-        let title = lay(&head.iter().map(|h| h.to_uppercase()).collect::<Vec<_>>());
-        let mut text = self.painted(self.stdout, Tone::Quiet, &title);
+        let titles: Vec<String> = head.iter().map(|h| h.to_uppercase()).collect();
+        let mut text = self.painted(self.stdout, Tone::Quiet, &lay(&mut titles.iter().map(String::as_str)));
         for row in &rows {
-            text.push('\n');
-            text.push_str(&lay(row));
+            for n in 0..row.iter().map(Vec::len).max().unwrap_or(0) {
+                text.push('\n');
+                text.push_str(&lay(&mut row.iter().map(|cell| cell.get(n).map_or("", String::as_str))));
+            }
         }
         text.push('\n');
         self.write(&mut io::stdout().lock(), &text);
@@ -199,6 +202,38 @@ fn leave_on_error(written: io::Result<()>) {
     }
 }
 
+/// Characters of a cell's line; a sentence goes on below.
+const CELL_MAX: usize = 64;
+
+/// Lines of at most so many characters, broken between words; a word that is longer stays whole.
+fn wrapped(text: &str, most: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is always a line");
+        if !line.is_empty() && width(line) + 1 + width(word) > most {
+            lines.push(word.to_string());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
 fn width(text: &str) -> usize {
     text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn sentences_are_broken_between_words_and_names_are_not() {
+        assert_eq!(wrapped("", 5), [""]);
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("arn:aws:lambda:us-east-1", 7), ["arn:aws:lambda:us-east-1"]);
+    }
 }

@@ -79,12 +79,12 @@ pub fn bytes(n: u64) -> String {
 /// `820 µs`, `3.4 ms`, `12 s`, `3 min`, `5 h`, `2 d`.
 pub fn span(d: Duration) -> String {
     let s = d.as_secs_f64();
+    let tenths = |n: f64, unit: &str| format!("{} {unit}", (n * 10.0).round() / 10.0);
     match s {
         s if s < 0.001 => format!("{:.0} µs", s * 1e6),
-        s if s < 0.1 => format!("{:.1} ms", s * 1e3),
+        s if s < 0.1 => tenths(s * 1e3, "ms"),
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
-        s if s < 120.0 && s.fract() == 0.0 => format!("{s} s"),
-        s if s < 120.0 => format!("{s:.1} s"),
+        s if s < 120.0 => tenths(s, "s"),
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
         s if s < 172_800.0 => format!("{:.0} h", s / 3_600.0),
         s => format!("{:.0} d", s / 86_400.0),
@@ -142,7 +142,10 @@ mod tests {
         );
         assert!(mebibytes("12parsecs").is_err());
         assert_eq!([bytes(12), bytes(1536), bytes(45 << 20)], ["12 B", "1.5 KiB", "45 MiB"]);
-        assert_eq!([820, 3_400_000, 7_000_000].map(|us| span(Duration::from_micros(us))), ["820 µs", "3.4 s", "7 s"]);
+        assert_eq!(
+            [820, 50_000, 3_400_000, 7_000_000].map(|us| span(Duration::from_micros(us))),
+            ["820 µs", "50 ms", "3.4 s", "7 s"]
+        );
         assert_eq!(time(1_769_860_800_123), "2026-01-31T12:00:00.123Z");
     }
 }

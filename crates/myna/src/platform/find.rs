@@ -10,7 +10,7 @@ use std::{
     io,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::{fs::MetadataExt, net::UnixStream},
     },
     path::{Path, PathBuf},
 };
@@ -41,14 +41,21 @@ pub enum How {
 /// Find it, and say which one it is unless that is obvious.
 pub fn find(ctx: &Ctx) -> Result<Place, Problem> {
     let cwd = std::env::current_dir().map_err(|e| Problem::failed(format!("the working folder can't be read: {e}")))?;
-    let place = choose(ctx.dir.as_deref(), &cwd, registry::read().into_iter().map(|e| e.dir).collect(), listens)?;
+    let announced = registry::read().into_iter().map(|e| e.dir).collect();
+    let place = choose(ctx.dir.as_deref(), &cwd, announced, listens, |dir| ours(dir) && listens(dir))?;
     if matches!(place.how, How::Above | How::Only) {
         ctx.out.note(format!("platform: {}", place.dir.display()));
     }
     Ok(place)
 }
 
-fn choose(named: Option<&Path>, cwd: &Path, announced: Vec<PathBuf>, alive: impl Fn(&Path) -> bool) -> Result<Place, Problem> {
+fn choose(
+    named: Option<&Path>,
+    cwd: &Path,
+    announced: Vec<PathBuf>,
+    alive: impl Fn(&Path) -> bool,
+    alive_and_ours: impl Fn(&Path) -> bool,
+) -> Result<Place, Problem> {
     if let Some(dir) = named {
         let dir = cwd.join(dir);
         return if alive(&dir) { Ok(Place { dir, how: How::Named }) } else { Err(silent(&dir)) };
@@ -56,14 +63,14 @@ fn choose(named: Option<&Path>, cwd: &Path, announced: Vec<PathBuf>, alive: impl
     let mut stopped = None;
     for (up, folder) in cwd.ancestors().enumerate() {
         let dir = folder.join(DIR);
-        if alive(&dir) {
+        if alive_and_ours(&dir) {
             return Ok(Place { dir, how: if up == 0 { How::Here } else { How::Above } });
         }
         if stopped.is_none() && dir.is_dir() {
             stopped = Some(dir);
         }
     }
-    let mut running: Vec<PathBuf> = announced.into_iter().filter(|dir| alive(dir)).collect();
+    let mut running: Vec<PathBuf> = announced.into_iter().filter(|dir| alive_and_ours(dir)).collect();
     match (running.pop(), running.is_empty()) {
         (Some(dir), true) => Ok(Place { dir, how: How::Only }),
         (Some(last), false) => {
@@ -85,6 +92,11 @@ fn silent(dir: &Path) -> Problem {
     let what = if dir.is_dir() { "nobody answers for the platform in" } else { "there is no platform directory" };
     Problem::new(Exit::NotRunning, format!("{what} {}", dir.display()))
         .hint(format!("start it in another terminal: myna up --dir {}", dir.display()))
+}
+
+/// A directory that nobody named must belong to this user: in a folder that others may write, one could wait for our code.
+fn ours(dir: &Path) -> bool {
+    dir.metadata().is_ok_and(|meta| meta.uid() == rustix::process::geteuid().as_raw())
 }
 
 /// Somebody accepts on the socket in `dir`.
@@ -116,7 +128,7 @@ mod tests {
         let all = |_: &Path| true;
         let only = |wanted: &'static str| move |dir: &Path| dir == Path::new(wanted);
         let found = |named: Option<&str>, announced: &[&str], alive: &dyn Fn(&Path) -> bool| {
-            choose(named.map(Path::new), cwd, announced.iter().map(PathBuf::from).collect(), alive)
+            choose(named.map(Path::new), cwd, announced.iter().map(PathBuf::from).collect(), alive, alive)
         };
         let place = |dir: &str, how| Place { dir: PathBuf::from(dir), how };
         assert_eq!(found(Some("x"), &[], &all).unwrap(), place("/home/u/project/src/x", How::Named));

@@ -73,14 +73,15 @@ pub async fn deploy(ctx: &Ctx, api: &Api, path: &Path, options: &Options, packer
         }
         Some(now) => {
             let same_code = packer.repeated() && packer.sent.as_deref() == Some(now.code_sha256.as_str());
-            if !same_code {
-                lambda::update_code(api, &name, &code).await?;
-            }
             let changes = changes(api, &plan, now).await?;
             let unchanged = same_code && changes.is_empty();
+            // Settings first: what is wrong in them is found out before anything has changed.
             if !changes.is_empty() {
-                lambda::settled(api, &name, |doing| progress.step(&format!("{name}: {doing}"))).await?;
                 lambda::update_configuration(api, &name, &Value::Object(changes)).await?;
+                lambda::settled(api, &name, |doing| progress.step(&format!("{name}: {doing}"))).await?;
+            }
+            if !same_code {
+                lambda::update_code(api, &name, &code).await?;
             }
             if unchanged { What::Unchanged } else { What::Updated }
         }

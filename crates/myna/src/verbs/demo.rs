@@ -44,6 +44,9 @@ struct Example {
     text: &'static str,
 }
 
+/// By which the demo knows its own functions.
+const DESCRIPTION: &str = "part of myna demo";
+
 const EXAMPLES: [Example; 2] = [
     Example {
         name: "demo-python",
@@ -57,6 +60,10 @@ pub async fn run(ctx: &Ctx, args: Args) -> Done {
     let api = super::platform(ctx)?;
     let mut shown = 0;
     for example in &EXAMPLES {
+        if lambda::find(&api, example.name).await?.is_some_and(|f| f.description != DESCRIPTION) {
+            ctx.out.warn(format!("{} is skipped: a function of that name is there, and is not the demo's", example.name));
+            continue;
+        }
         match Box::pin(show(ctx, &api, example, args.concurrent)).await {
             Ok(()) => shown += 1,
             Err(problem) => {
@@ -84,7 +91,8 @@ pub async fn run(ctx: &Ctx, args: Args) -> Done {
 
 async fn show(ctx: &Ctx, api: &Api, example: &Example, concurrent: usize) -> Done {
     let folder = Folder::new(example)?;
-    let options = Options { name: Some(example.name.to_string()), ..Options::default() };
+    let options =
+        Options { name: Some(example.name.to_string()), description: Some(DESCRIPTION.to_string()), ..Options::default() };
     let sent = send::deploy(ctx, api, &folder.0, &options, &mut Packer::default()).await?;
     ctx.out.line(format!("{}: deployed in {}", example.name, span(sent.took)));
     let first = call(api, example.name).await?;

@@ -41,9 +41,15 @@ fn row(f: &Finding) -> Vec<String> {
     vec![
         f.what.clone(),
         state.to_string(),
-        f.detail.clone(),
+        shortened(&f.detail),
         f.mend.clone().filter(|_| f.state != FindingState::Ok).unwrap_or_default(),
     ]
+}
+
+/// Where something was looked for can fill a screen; the JSON has all of it.
+fn shortened(detail: &str) -> String {
+    const MOST: usize = 180;
+    if detail.chars().count() <= MOST { detail.to_string() } else { detail.chars().take(MOST).chain("…".chars()).collect() }
 }
 
 /// What concerns the platform itself.

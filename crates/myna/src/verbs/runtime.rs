@@ -15,6 +15,7 @@ use serde::Deserialize;
 #[command(after_help = "\
 Examples:
   myna runtime list
+  myna runtime list --json | jq '.[] | select(.found == \"\")'    also where it was looked for
   myna runtime install nodejs22.x")]
 pub struct Args {
     #[command(subcommand)]
@@ -49,13 +50,13 @@ async fn list(ctx: &Ctx) -> Done {
     Ok(())
 }
 
+/// Where one is missing, what to do about it matters more than all the places where it was looked for; those are in the JSON.
 fn row(r: RuntimeRow) -> Vec<String> {
-    let mut notes = r.notes;
     if r.found.is_empty() {
-        notes.extend(r.mend.or_else(|| r.installable.then(|| format!("myna runtime install {}", r.name))));
+        let mend = r.mend.or_else(|| r.installable.then(|| format!("myna runtime install {}", r.name)));
+        return vec![r.name, "-".to_string(), "-".to_string(), mend.unwrap_or_default()];
     }
-    let found = if r.found.is_empty() { "-".to_string() } else { r.found };
-    vec![r.name, found, r.origin, notes.join("; ")]
+    vec![r.name, r.found, r.origin, r.notes.join("; ")]
 }
 
 async fn install(ctx: &Ctx, name: &str) -> Done {

@@ -14,7 +14,10 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::Instant,
+};
 
 pub struct Watch {
     root: PathBuf,
@@ -22,6 +25,7 @@ pub struct Watch {
     watcher: RecommendedWatcher,
     watched: HashSet<PathBuf>,
     events: UnboundedReceiver<Vec<PathBuf>>,
+    heard: Option<Heard>,
 }
 
 impl Watch {
@@ -36,7 +40,8 @@ impl Watch {
             }
         };
         let watcher = notify::recommended_watcher(tell).doing(format!("{} can't be watched", root.display()))?;
-        let mut watch = Self { root: root.to_path_buf(), rules: source.rules.clone(), watcher, watched: HashSet::new(), events };
+        let mut watch =
+            Self { root: root.to_path_buf(), rules: source.rules.clone(), watcher, watched: HashSet::new(), events, heard: None };
         watch.watch(root).doing(format!("{} can't be watched", root.display()))?;
         watch.follow(source);
         Ok(watch)
@@ -61,33 +66,57 @@ impl Watch {
         Ok(())
     }
 
-    /// The files that were changed, once it is quiet again; `None` when watching has ended.
+    /// The files that were changed, once it is quiet again; `None` when watching has ended. What was heard is kept when the
+    /// caller turns to something else meanwhile.
     pub async fn changed(&mut self) -> Option<Vec<PathBuf>> {
-        const QUIET: Duration = Duration::from_millis(12);
-        const AT_MOST: Duration = Duration::from_millis(120);
-        let mut changed = Vec::new();
-        while changed.is_empty() {
-            let paths = self.events.recv().await?;
-            self.take(&mut changed, paths);
-        }
-        let latest = tokio::time::Instant::now() + AT_MOST;
         loop {
-            let quiet = (tokio::time::Instant::now() + QUIET).min(latest);
-            match tokio::time::timeout_at(quiet, self.events.recv()).await {
-                Ok(Some(paths)) => self.take(&mut changed, paths),
-                Ok(None) | Err(_) => return Some(changed),
+            let quiet = self.heard.as_ref().map(Heard::quiet_at);
+            tokio::select! {
+                paths = self.events.recv() => {
+                    let paths = paths?;
+                    self.hear(paths);
+                }
+                () = until(quiet) => return self.heard.take().map(|heard| heard.paths),
             }
         }
     }
 
-    fn take(&self, changed: &mut Vec<PathBuf>, paths: Vec<PathBuf>) {
+    fn hear(&mut self, paths: Vec<PathBuf>) {
+        let now = Instant::now();
         for path in paths {
             // Folders outside are only watched where the project's owner allowed a link to them.
-            let ours = !path.starts_with(&self.root) || !self.rules.leaves_out_below(&self.root, &path);
-            if ours && !changed.contains(&path) {
-                changed.push(path);
+            if path.starts_with(&self.root) && self.rules.leaves_out_below(&self.root, &path) {
+                continue;
+            }
+            let heard = self.heard.get_or_insert_with(|| Heard { first: now, last: now, paths: Vec::new() });
+            heard.last = now;
+            if !heard.paths.contains(&path) {
+                heard.paths.push(path);
             }
         }
+    }
+}
+
+/// Changes that have not been told yet.
+struct Heard {
+    first: Instant,
+    last: Instant,
+    paths: Vec<PathBuf>,
+}
+
+impl Heard {
+    /// An editor changes several files, or one in several steps; none of them for long.
+    fn quiet_at(&self) -> Instant {
+        const QUIET: Duration = Duration::from_millis(12);
+        const AT_MOST: Duration = Duration::from_millis(120);
+        (self.last + QUIET).min(self.first + AT_MOST)
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -106,8 +135,15 @@ mod tests {
     use super::*;
     use std::fs;
 
+    /// What is heard by somebody who looks elsewhere every millisecond, as one does who also shows a busy log.
     async fn seen(watch: &mut Watch) -> Vec<String> {
-        let changed = tokio::time::timeout(Duration::from_secs(20), watch.changed()).await.expect("a save is noticed").unwrap();
+        let began = Instant::now();
+        let changed = loop {
+            if let Ok(changed) = tokio::time::timeout(Duration::from_millis(1), watch.changed()).await {
+                break changed.unwrap();
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "a save is noticed");
+        };
         changed.iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect()
     }
 
