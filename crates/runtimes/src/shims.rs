@@ -35,7 +35,15 @@ pub const PYTHON: Shim = Shim {
 
 pub const NODE: Shim = Shim {
     name: "node",
-    files: &[("bootstrap.cjs", include_str!("../shims/node/bootstrap.cjs"))],
+    files: &[
+        ("bootstrap.cjs", include_str!("../shims/node/bootstrap.cjs")),
+        ("context.cjs", include_str!("../shims/node/context.cjs")),
+        ("errors.cjs", include_str!("../shims/node/errors.cjs")),
+        ("load.cjs", include_str!("../shims/node/load.cjs")),
+        ("logs.cjs", include_str!("../shims/node/logs.cjs")),
+        ("stream.cjs", include_str!("../shims/node/stream.cjs")),
+        ("wire.cjs", include_str!("../shims/node/wire.cjs")),
+    ],
     folders: &["node_modules"],
 };
 
