@@ -140,6 +140,9 @@ impl Dialect for Aws {
         if let Some(code) = fault.detail.as_deref().and_then(front_end_code) {
             error.code = code;
         }
+        if error.code == "IncompleteSignatureException" {
+            error.status = 400;
+        }
         if fault.cause == model::Cause::TooLarge && request.uri.path().ends_with("invocations") {
             error.message =
                 format!("Request must be smaller than {} bytes for the InvokeFunction operation", limits::REQUEST_BYTES_MAX);

@@ -150,3 +150,51 @@ async fn reconcile_is_pure_and_whole() {
         .collect();
     assert!(rows.iter().all(|r| serde_json::from_slice::<Value>(r).is_ok()));
 }
+
+#[tokio::test]
+async fn a_call_of_a_function_in_the_making_waits_for_it() {
+    let bench = Bench::new().await;
+    bench.platform.hold().await;
+    let made = bench.json("POST", F, creation("f")).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let made = made.json();
+    assert_eq!((&made["State"], &made["StateReasonCode"]), (&json!("Pending"), &json!("Creating")));
+    assert_eq!(made["StateReason"], "The function is being created.");
+    assert!(made.get("LastUpdateStatus").is_none() && made.get("Environment").is_none());
+    assert_eq!(made["LoggingConfig"], json!({ "LogFormat": "Text", "LogGroup": "/aws/lambda/f" }));
+    assert!(made["LastModified"].as_str().unwrap().ends_with("+0000"));
+
+    bench.platform.answer(|_, event| {
+        let echo = Scripted::json(event.body.bytes().unwrap().clone());
+        Ok(Scripted { tail: Some(Bytes::from_static(b"END\n")), ..echo })
+    });
+    let request = http::Request::post(format!("{F}/f/invocations")).header("X-Amz-Log-Type", "Tail");
+    let call = bench.send(request.body(Bytes::from_static(b"{\"a\": 1}")).unwrap(), bench.platform.root(), "lambda");
+    let release = async {
+        tokio::task::yield_now().await;
+        bench.platform.release();
+    };
+    let (called, ()) = tokio::join!(call, release);
+    assert_eq!((called.status, &called.body[..]), (200, &b"{\"a\": 1}"[..]));
+    assert_eq!((called.header("x-amz-executed-version"), called.header("x-amz-log-result")), ("$LATEST", "RU5ECg=="));
+    assert_eq!(called.header("x-amzn-requestid").len(), 36);
+
+    let now = bench.settled("f").await;
+    assert_eq!((&now["State"], &now["LastUpdateStatus"]), (&json!("Active"), &json!("Successful")));
+    assert_ne!(now["RevisionId"], made["RevisionId"]);
+    let whole = bench.lambda("GET", &format!("{F}/f"), "").await.json();
+    assert!(whole["Code"]["Location"].as_str().unwrap().starts_with("http://127.0.0.1:9000/_code/capability-"));
+    assert_eq!(bench.lambda("DELETE", &format!("{F}/f"), "").await.status, 204);
+    assert_eq!(bench.called().await, 404);
+    assert_eq!(bench.lambda("DELETE", &format!("{F}/f"), "").await.error().0, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_for_a_function_in_the_making_only_so_long() {
+    let bench = Bench::new().await;
+    bench.platform.hold().await;
+    bench.json("POST", F, creation("f")).await;
+    let got = bench.lambda("POST", "/2015-03-31/functions/f/invocations", "{}").await.error();
+    let text = "The operation cannot be performed at this time. The function is currently in the following state: Pending";
+    assert_eq!(got, (409, "ResourceConflictException".into(), text.into()));
+}
