@@ -234,3 +234,22 @@ async fn large_bodies_pass_whole() {
     let call = function.call_raw("6291555");
     assert_eq!(call.reply.await.err().unwrap().fault.cause, model::Cause::ReplyTooLarge);
 }
+
+#[tokio::test]
+async fn boto3_is_there_unless_the_package_brings_its_own() {
+    let text = "import boto3, botocore\ndef handler(event, context): return [getattr(boto3, 'OWN', False), boto3.client('lambda').meta.endpoint_url[:17]]\n";
+    for name in VERSIONS {
+        let Some(found) = runtime(name) else { continue };
+        if found.libraries.is_empty() {
+            println!("SKIPPED boto3 for {name}: not installed below MYNA_TEST_DEPS");
+            continue;
+        }
+        println!("supplied: {:?}", found.libraries);
+        let Some(function) = Setup::new(name, "index.py", text).start().await else { return };
+        println!("{name} with boto3: ready after {:?}", function.started);
+        assert_eq!(function.call("{}").await.text, r#"[false, "http://127.0.0.1:"]"#);
+        let own = "OWN = True\ndef client(name):\n    class C: pass\n    C.meta = C; C.endpoint_url = ''\n    return C\n";
+        let function = Setup::new(name, "index.py", text).file("boto3/__init__.py", own).start().await.unwrap();
+        assert_eq!(function.call("{}").await.text, "[true, \"\"]");
+    }
+}

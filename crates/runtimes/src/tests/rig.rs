@@ -24,7 +24,13 @@ pub fn runtime(name: &str) -> Option<Arc<model::ports::Runtime>> {
         let state = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test-runtimes");
         std::fs::create_dir_all(&state).unwrap();
         let state = state.canonicalize().unwrap();
-        Catalogue::new(Config { managed_dir: managed(&state), state_dir: state, ..Config::default() })
+        let catalogue = Catalogue::new(Config { managed_dir: managed(&state), state_dir: state, ..Config::default() });
+        if std::env::var_os("MYNA_TEST_INSTALL").is_some() {
+            for name in ["python3.12", "nodejs20.x", "java17"] {
+                println!("{name}: {:?}", catalogue.install(name, &mut |step| println!("{step}")));
+            }
+        }
+        catalogue
     });
     catalogue.resolve(name).map_err(|why| println!("SKIPPED {name}: {why}")).ok()
 }
@@ -159,7 +165,6 @@ pub struct Answer {
     pub text: String,
     /// The error's type, where the function reported one.
     pub error: Option<String>,
-    pub end: SlotEnd,
 }
 
 impl Answer {
@@ -210,7 +215,8 @@ pub async fn finished(call: SessionCall) -> Result<Answer, Fault> {
     let Reply { head, body } = tokio::time::timeout(Duration::from_secs(20), reply).await.expect("no answer").map_err(|f| f.fault)?;
     let ReplyBody::Bytes(body) = body else { panic!("streamed") };
     let end = tokio::time::timeout(Duration::from_secs(20), free).await.expect("never free");
-    Ok(Answer { text: String::from_utf8_lossy(&body).into_owned(), error: head.error.map(|e| e.kind), end })
+    assert_eq!(end, SlotEnd::Free);
+    Ok(Answer { text: String::from_utf8_lossy(&body).into_owned(), error: head.error.map(|e| e.kind) })
 }
 
 impl Drop for Function {
