@@ -362,6 +362,26 @@ mod tests {
         assert_eq!(plain["requestContext"]["http"]["userAgent"], Value::Null);
     }
 
+    proptest::proptest! {
+        /// Text of any kind stands in the event as it came.
+        #[test]
+        fn any_request_makes_a_document(path in "\\PC{0,12}", query in ".{0,16}", value in proptest::collection::vec(0x20u8.., 0..12), body in proptest::collection::vec(0u8.., 0..24)) {
+            let request = http::Request::post("/").header("Content-Type", "text/plain");
+            let request = match http::HeaderValue::from_bytes(&value) {
+                Ok(value) => request.header("X-Any", value.clone()).header("Cookie", value),
+                Err(_) => request,
+            };
+            let got = event(request, &path, &query, &body);
+            assert_eq!((&got["rawPath"], &got["rawQueryString"]), (&json!(path), &json!(query)));
+            let sent = match (got["body"].as_str(), got["isBase64Encoded"] == true) {
+                (None, _) => Vec::new(),
+                (Some(text), false) => text.as_bytes().to_vec(),
+                (Some(text), true) => STANDARD.decode(text).unwrap(),
+            };
+            assert_eq!(sent, body);
+        }
+    }
+
     #[test]
     fn dates_are_the_calendars() {
         for ms in [0, 951_782_400_000, 1_709_164_800_000, 1_709_251_199_999, 1_767_225_599_000, 4_102_444_800_000] {

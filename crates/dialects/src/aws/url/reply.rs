@@ -70,7 +70,9 @@ impl Head {
                 let all: Vec<Cow<'_, str>> = serde_json::from_str(raw).map_err(|_| no_text)?;
                 all.iter().try_for_each(|text| self.append(name.clone(), text))
             }
-            [b'{' | b'n', ..] => Err(no_text),
+            // A value that isn't there is no header.
+            [b'n', ..] => Ok(()),
+            [b'{', ..] => Err(no_text),
             _ => self.append(name, raw),
         }
     }
@@ -253,7 +255,7 @@ mod tests {
     #[test]
     fn an_object_with_a_status_describes_the_answer() {
         let got = read(
-            r#"{"statusCode":"201","headers":{"X-N":5,"X-B":true,"Content-Type":"text/html","Content-Length":"7","Transfer-Encoding":"chunked","Connection":"close"},"cookies":["a=1","b=2"],"body":"<p>\u00fc","multiValueHeaders":{}}"#,
+            r#"{"statusCode":"201","headers":{"X-N":5,"X-B":true,"X-Nil":null,"Content-Type":"text/html","Content-Length":"7","Transfer-Encoding":"chunked","Connection":"close"},"cookies":["a=1","b=2"],"body":"<p>\u00fc","multiValueHeaders":{}}"#,
         );
         let (status, mut headers, body) = got.unwrap();
         headers.sort();
@@ -291,6 +293,26 @@ mod tests {
         assert!(interpret(Bytes::from(many)).is_err());
         let long = format!("{{\"statusCode\":200,\"headers\":{{\"h\":\"{}\"}}}}", "v".repeat(1 << 20));
         assert!(interpret(Bytes::from(long)).is_err());
+    }
+
+    proptest::proptest! {
+        /// Whatever a function says: an answer that can be sent, or a refusal; never a panic.
+        #[test]
+        fn any_answer_is_read_or_refused(status in -1000i32..2000, name in "\\PC{0,8}", value in ".{0,8}", body in ".{0,16}", cut in 0usize..200) {
+            let described = serde_json::json!({ "statusCode": status, "headers": { name: value.clone() }, "cookies": [value], "body": body });
+            let text = described.to_string();
+            let whole = interpret(Bytes::from(text.clone().into_bytes()));
+            if let Ok(reply) = &whole {
+                let ReplyBody::Bytes(sent) = reply.body() else { panic!("whole answers stay whole") };
+                assert_eq!(&sent[..], body.as_bytes());
+                assert!((200..600).contains(&status));
+            }
+            // Cut anywhere, it is no JSON any more.
+            let at = cut.min(text.len() - 1);
+            if at > 0 {
+                assert!(interpret(Bytes::copy_from_slice(&text.as_bytes()[..at])).is_err());
+            }
+        }
     }
 
     #[test]
