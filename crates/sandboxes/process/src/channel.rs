@@ -200,7 +200,13 @@ pub fn failed(errno: i32, step: &str) -> Fault {
         libc::E2BIG | libc::EINVAL if step.starts_with("read the") => Cause::Invalid,
         _ => Cause::Internal,
     };
-    let names = [(libc::ENOENT, "ENOENT"), (libc::EACCES, "EACCES"), (libc::ENOEXEC, "ENOEXEC"), (libc::ELOOP, "ELOOP"), (libc::ENOTDIR, "ENOTDIR")];
+    let names = [
+        (libc::ENOENT, "ENOENT"),
+        (libc::EACCES, "EACCES"),
+        (libc::ENOEXEC, "ENOEXEC"),
+        (libc::ELOOP, "ELOOP"),
+        (libc::ENOTDIR, "ENOTDIR"),
+    ];
     let detail = names.iter().find(|n| n.0 == errno).map_or(format!("errno {errno}"), |n| n.1.to_owned());
     Fault::new(cause, format!("could not {step}: {error}")).detail(detail)
 }

@@ -96,7 +96,8 @@ impl Filter {
         ];
         program.when(libc::SYS_socket, families);
         // The current personality may be asked for, and the plain one set.
-        let personality = vec![load_argument(0), jump(EQUAL, 0, 1, 0), jump(EQUAL, u32::MAX, 0, 1), give(ALLOW), give(refuse(libc::EPERM))];
+        let personality =
+            vec![load_argument(0), jump(EQUAL, 0, 1, 0), jump(EQUAL, u32::MAX, 0, 1), give(ALLOW), give(refuse(libc::EPERM))];
         program.when(libc::SYS_personality, personality);
         // Typing into a terminal; there is none inside, and this keeps it so.
         let ioctl = vec![load_argument(1), jump(EQUAL, libc::TIOCSTI as u32, 0, 1), give(refuse(libc::EPERM)), give(ALLOW)];
@@ -109,7 +110,8 @@ impl Filter {
     pub fn install(&self) -> io::Result<()> {
         let program = sock_fprog { len: self.0.len() as u16, filter: self.0.as_ptr().cast_mut() };
         // SAFETY: the kernel copies the program during the call and doesn't write to it.
-        crate::sys::check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) }).map(drop)
+        crate::sys::check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
+            .map(drop)
     }
 }
 
@@ -193,6 +195,6 @@ mod tests {
         }
         assert_eq!(answer(libc::SYS_personality, [0xffff_ffff, 0, 0]), ALLOW);
         assert_eq!(answer(libc::SYS_personality, [0x40000, 0, 0]), refuse(libc::EPERM));
-        assert_eq!(answer(libc::SYS_ioctl, [0, libc::TIOCSTI as u64, 0]), refuse(libc::EPERM));
+        assert_eq!(answer(libc::SYS_ioctl, [0, libc::TIOCSTI, 0]), refuse(libc::EPERM));
     }
 }

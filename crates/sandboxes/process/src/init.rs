@@ -58,7 +58,8 @@ fn raise(newborn: Newborn<'_>) -> Result<(), Failed> {
     let newborn = std::mem::ManuallyDrop::new(newborn);
     let birth = &newborn.birth;
     let keep = [&newborn.groups, &newborn.trees].into_iter().flatten().chain([&newborn.channel, &newborn.mapped]);
-    sys::close_all_but(&mut keep.map(AsRawFd::as_raw_fd).chain([2]).collect()).map_err(step("close the spawner's descriptors"))?;
+    sys::close_all_but(&mut keep.map(AsRawFd::as_raw_fd).chain([2]).collect())
+        .map_err(step("close the spawner's descriptors"))?;
     // SAFETY: default disposition, so that ended children wait to be reaped.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     for group in &newborn.groups {
@@ -86,13 +87,19 @@ fn raise(newborn: Newborn<'_>) -> Result<(), Failed> {
     let null = above(null.as_fd()).map_err(step("move a descriptor"))?;
     let tmp = open("/tmp", OFlags::PATH).map_err(step("open /tmp"))?;
     // SAFETY: the trees and groups are ours and not used again.
-    newborn.trees.iter().chain(&newborn.groups).chain([&newborn.mapped]).for_each(|fd| unsafe { drop(OwnedFd::from_raw_fd(fd.as_raw_fd())) });
+    newborn
+        .trees
+        .iter()
+        .chain(&newborn.groups)
+        .chain([&newborn.mapped])
+        .for_each(|fd| unsafe { drop(OwnedFd::from_raw_fd(fd.as_raw_fd())) });
     let signals = child_signals().map_err(step("watch for ended processes"))?;
     let out: Vec<_> = [tmp.as_fd()].into_iter().chain(listeners.iter().flatten().map(AsFd::as_fd)).collect();
     wire::send(&newborn.channel, &Tell::Ready.encode(), &out).map_err(step("report"))?;
     drop((tmp, listeners));
     let own_ids = birth.ids.is_some();
-    let mut init = Init { channel: newborn.channel.as_fd(), signals, null, root, own_ids, filter: newborn.filter, started: Vec::new() };
+    let mut init =
+        Init { channel: newborn.channel.as_fd(), signals, null, root, own_ids, filter: newborn.filter, started: Vec::new() };
     // An error here means that the platform is gone.
     let _ = init.serve();
     Ok(())
@@ -225,7 +232,9 @@ impl Init<'_> {
         let program = start.argv.first().cloned().unwrap_or_default();
         let name = String::from_utf8_lossy(&program).into_owned();
         let fds = fds.iter().map(|fd| above(fd.as_fd())).collect::<io::Result<Vec<_>>>().map_err(step("move a descriptor"))?;
-        let Some(output) = fds.first() else { return Err((io::Error::from_raw_os_error(libc::EINVAL), "take the output pipe".into())) };
+        let Some(output) = fds.first() else {
+            return Err((io::Error::from_raw_os_error(libc::EINVAL), "take the output pipe".into()));
+        };
         let invalid = |what: &str| step(format!("read the {what} of {name}"));
         let plan = Plan {
             paths: texts(jail::candidates(&program, &start.env)).map_err(invalid("path"))?,
@@ -276,4 +285,3 @@ fn dial(to: &Endpoint) -> io::Result<OwnedFd> {
         }
     })
 }
-

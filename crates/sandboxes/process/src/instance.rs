@@ -240,7 +240,10 @@ impl Wire {
     }
 
     fn listener(&self, at: &Endpoint) -> io::Result<Box<dyn Listener>> {
-        let made = self.0.listeners.get(at).ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, format!("nothing was asked to listen on {at:?}")))?;
+        let made =
+            self.0.listeners.get(at).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::AddrNotAvailable, format!("nothing was asked to listen on {at:?}"))
+            })?;
         let fd = made.try_clone()?;
         Ok(match at {
             Endpoint::Tcp(_) => Box::new(Tcp(tokio::net::TcpListener::from_std(fd.into())?)),
@@ -276,4 +279,3 @@ impl Listener for Unix {
         Box::pin(async { Ok(Box::new(self.0.accept().await?.0) as BoxIo) })
     }
 }
-

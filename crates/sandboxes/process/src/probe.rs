@@ -31,7 +31,12 @@ pub fn probe() -> Vec<Finding> {
 fn root() -> Finding {
     match privileged(crate::Config::new("").uid_base, 1) {
         Ok(()) => Finding { name: "user ids", ok: true, detail: "every instance gets user ids of its own".into(), remedy: None },
-        Err(why) => Finding { name: "user ids", ok: false, detail: format!("all instances share this user's id: {why}"), remedy: Some("run as root") },
+        Err(why) => Finding {
+            name: "user ids",
+            ok: false,
+            detail: format!("all instances share this user's id: {why}"),
+            remedy: Some("run as root"),
+        },
     }
 }
 
@@ -39,7 +44,8 @@ fn root() -> Finding {
 pub(crate) fn privileged(base: u32, pairs: u32) -> Result<(), String> {
     const NEEDED: u64 = 1 << 21 | 1 << 6 | 1 << 7;
     let status = fs::read_to_string("/proc/self/status").map_err(|e| format!("read /proc/self/status: {e}"))?;
-    let effective = status.lines().find_map(|l| l.strip_prefix("CapEff:")).and_then(|c| u64::from_str_radix(c.trim(), 16).ok()).unwrap_or(0);
+    let effective =
+        status.lines().find_map(|l| l.strip_prefix("CapEff:")).and_then(|c| u64::from_str_radix(c.trim(), 16).ok()).unwrap_or(0);
     if !rustix::process::geteuid().is_root() || effective & NEEDED != NEEDED {
         return Err("not root".into());
     }
@@ -63,7 +69,9 @@ fn user_namespaces() -> Finding {
     let allowed = read("/proc/sys/kernel/unprivileged_userns_clone") != Some(0)
         && (read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") != Some(1) || rustix::process::geteuid().is_root());
     let ok = most.is_some_and(|n| n > 0) && allowed;
-    let detail = most.map_or("the kernel has none".into(), |n| format!("at most {n}; {}", if allowed { "allowed" } else { "forbidden to plain users" }));
+    let detail = most.map_or("the kernel has none".into(), |n| {
+        format!("at most {n}; {}", if allowed { "allowed" } else { "forbidden to plain users" })
+    });
     let remedy = "sysctl user.max_user_namespaces=100000 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0";
     Finding { name: "user namespaces", ok, detail, remedy: (!ok).then_some(remedy) }
 }
@@ -79,7 +87,12 @@ fn descriptors() -> Finding {
     let hard = limit.maximum.unwrap_or(u64::MAX);
     let instances = hard / model::limits::DESCRIPTORS_PER_INSTANCE;
     let detail = format!("{hard} open files at most: room for about {instances} instances");
-    Finding { name: "descriptors", ok: instances >= 1000, detail, remedy: (instances < 1000).then_some("raise the hard limit: ulimit -Hn 65536") }
+    Finding {
+        name: "descriptors",
+        ok: instances >= 1000,
+        detail,
+        remedy: (instances < 1000).then_some("raise the hard limit: ulimit -Hn 65536"),
+    }
 }
 
 fn kernel() -> Finding {

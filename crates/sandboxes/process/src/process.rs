@@ -24,13 +24,16 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 /// From the order to a root that stands. Tens of milliseconds on a crowded machine.
 const BIRTH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a stopping platform waits for the ends of its instances.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -86,7 +89,8 @@ impl Process {
         let folder = prepared.map_err(|source| Error::Folder { path: config.state_dir.join("sandboxes"), source })?;
         let privileged = crate::probe::privileged(config.uid_base, config.uid_pairs).is_ok();
         let name = format!("myna-{:016x}", fingerprint(folder.as_os_str().as_bytes()));
-        let (groups, mut weaker) = Hierarchies::prepare(Arc::new(Kernel), Layout::of_this_process(), &name, config.memory_total_bytes);
+        let (groups, mut weaker) =
+            Hierarchies::prepare(Arc::new(Kernel), Layout::of_this_process(), &name, config.memory_total_bytes);
         let groups = Arc::new(groups);
         let clean = groups.existing().is_empty() && !groups.parents().is_empty();
         let ids = privileged.then(|| Ids::open(&folder, config.uid_base, config.uid_pairs, clean)).transpose();
@@ -95,6 +99,9 @@ impl Process {
         let spawner = spawner::launch(&Hello { over: &folder, root_id }, true).map_err(Error::Spawner)?;
         if let Err(why) = crate::probe::privileged(config.uid_base, config.uid_pairs) {
             weaker.push(format!("all instances run under this user's own id ({why}); start as root to give each its own"));
+        }
+        if groups.layout().place(crate::cgroup::Need::Memory).is_some() {
+            weaker.push(crate::watch::WEAKER.into());
         }
         let freeze = groups.layout().place(crate::cgroup::Need::Freeze).is_some();
         let caps = Caps { available: true, freeze, fork: false, snapshot: false, bind: true, weaker };
@@ -159,7 +166,9 @@ impl Process {
         grave.birth = Some(sys::duplicate(&ours).map_err(exhausted)?);
         let channel = Arc::new(Channel::new(ours, grave.group.clone()).map_err(exhausted)?);
         let stands = tokio::time::timeout(BIRTH_TIMEOUT, stand(&channel, &mut grave)).await;
-        let mut made = stands.map_err(|_| Fault::internal(format!("instance {} did not stand after {BIRTH_TIMEOUT:?}", spec.id)))??.into_iter();
+        let mut made = stands
+            .map_err(|_| Fault::internal(format!("instance {} did not stand after {BIRTH_TIMEOUT:?}", spec.id)))??
+            .into_iter();
         let tmp = made.next().ok_or_else(|| Fault::internal("a new instance passed no /tmp out"))?;
         let listeners = spec.listens.iter().cloned().zip(made).collect();
         Ok(Box::new(Running::new(inner.clone(), channel, grave, spec.limits, tmp, listeners)))
@@ -220,10 +229,17 @@ impl Sandbox for Process {
 }
 
 impl Drop for Inner {
+    /// Nobody has an instance any more: once the last ends are through, the groups go.
     fn drop(&mut self) {
-        // Empty parents go; the kernel keeps those that still hold an instance or a spare group that goes after this.
+        let (done, all) = std::sync::mpsc::channel();
+        let spares = self.spares.clone();
+        self.yard.later(Box::new(move || {
+            spares.clear();
+            let _ = done.send(());
+        }));
+        let _ = all.recv_timeout(ENDS_TIMEOUT);
         for parent in self.groups.parents() {
-            let _ = std::fs::remove_dir::<&Path>(parent.as_ref());
+            let _ = std::fs::remove_dir(parent);
         }
     }
 }

@@ -72,8 +72,10 @@ impl Root {
 
     fn tmpfs(&self, at: &std::ffi::CStr, flags: libc::c_ulong, mode: u32, bytes: u64, inodes: u64) -> Result<(), Failed> {
         let owner = if self.owned { ",uid=0,gid=0" } else { "" };
-        let options = CString::new(format!("mode={mode:o},size={bytes},nr_inodes={inodes}{owner}")).expect("numbers hold no zero byte");
-        sys::mount(c"tmpfs", at, c"tmpfs", flags, Some(&options)).map_err(step(format!("mount a tmpfs on /{}", at.to_string_lossy())))
+        let options =
+            CString::new(format!("mode={mode:o},size={bytes},nr_inodes={inodes}{owner}")).expect("numbers hold no zero byte");
+        sys::mount(c"tmpfs", at, c"tmpfs", flags, Some(&options))
+            .map_err(step(format!("mount a tmpfs on /{}", at.to_string_lossy())))
     }
 
     /// A larger or smaller `/tmp`, after the fact.

@@ -55,19 +55,18 @@ impl Spares {
         ready.map_or_else(|| self.make(), Ok).map(Some)
     }
 
+    /// No more of them.
+    pub fn clear(&self) {
+        for group in self.ready().drain(..) {
+            let _ = group.remove();
+        }
+    }
+
     /// Failing is for whoever really needs one to report.
     fn fill(&self) {
         while self.ready().len() < SPARES {
             let Ok(group) = self.make() else { return };
             self.ready().push(group);
-        }
-    }
-}
-
-impl Drop for Spares {
-    fn drop(&mut self) {
-        for group in self.ready().drain(..) {
-            let _ = group.remove();
         }
     }
 }

@@ -159,7 +159,8 @@ impl Spawner {
         // Whoever runs user code goes before the platform when the machine has no memory left. Raising is always allowed.
         let _ = fs::write("/proc/self/oom_score_adj", "500");
         // A network of its own too: it needs none, and may come back to this one after lending itself to another's.
-        let flags = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWNET | if root_id.is_none() { libc::CLONE_NEWUSER } else { 0 };
+        let flags =
+            libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWNET | if root_id.is_none() { libc::CLONE_NEWUSER } else { 0 };
         // SAFETY: one thread; integers only.
         sys::check(i64::from(unsafe { libc::unshare(flags) })).map_err(step("leave the platform's namespaces"))?;
         if root_id.is_none() {
@@ -209,11 +210,8 @@ impl Spawner {
         let (mapped, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(step("make a pipe"))?;
         let own = (birth.into_cgroup && !groups.is_empty()).then(|| groups.remove(0));
         let ids = birth.ids;
-        const SPACES: i32 = libc::CLONE_NEWUSER
-            | libc::CLONE_NEWNS
-            | libc::CLONE_NEWPID
-            | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUTS;
+        const SPACES: i32 =
+            libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
         self.networks.enter().map_err(step("make a network"))?;
         // SAFETY: the spawner has one thread.
         let forked = unsafe { sys::fork_into(SPACES as u32 as u64, own.as_ref().map(AsFd::as_fd)) };
@@ -234,7 +232,9 @@ impl Spawner {
 
     /// Root inside is an id that no process has; init and function have one each that no other instance has.
     fn map(&self, pid: i32, ids: Option<(u32, u32)>) -> Result<(), Failed> {
-        let write = |file: &str, text: String| fs::write(format!("/proc/{pid}/{file}"), text).map_err(step(format!("write the init's {file}")));
+        let write = |file: &str, text: String| {
+            fs::write(format!("/proc/{pid}/{file}"), text).map_err(step(format!("write the init's {file}")))
+        };
         let (uids, gids) = match (self.root_id, ids) {
             (Some(root), Some((init, user))) => (
                 format!("0 {root} 1\n{INIT_ID} {init} 1\n{USER_ID} {user} 1\n"),

@@ -84,7 +84,13 @@ struct MountAttr {
 }
 
 /// Sets attributes of a detached or attached mount, and of all beneath it.
-pub fn mount_attributes(mount: BorrowedFd<'_>, set: u64, clear: u64, propagation: u64, idmap: Option<BorrowedFd<'_>>) -> io::Result<()> {
+pub fn mount_attributes(
+    mount: BorrowedFd<'_>,
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    idmap: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     const AT_RECURSIVE: i32 = 0x8000;
     const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
     let mut attr = MountAttr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };

@@ -69,9 +69,13 @@ impl Template {
         fs::create_dir("t")?;
         fs::create_dir("proc")?;
         fs::write("mask", "")?;
-        fs::set_permissions("mask", fs::Permissions::from_mode(0))?;
+        fs::set_permissions("mask", fs::Permissions::from_mode(0o000))?;
         // SAFETY of the visible proc: only inits see it, until they have pivoted.
-        let proc = open_tree(CWD, c"/proc", OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE)?;
+        let proc = open_tree(
+            CWD,
+            c"/proc",
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE,
+        )?;
         put(proc.as_fd(), "proc")?;
         tmpfs(Path::new("t"), &format!("mode=755,size=64m{owner}"))?;
         std::env::set_current_dir("t")?;

@@ -14,6 +14,10 @@ use std::{
 /// A function that allocates a gigabyte a second gets this much time past its limit, and never past the sum.
 const EVERY: Duration = Duration::from_millis(50);
 
+/// For those who ask what is weaker here than it should be.
+pub const WEAKER: &str = "memory: /tmp lives in memory, so the kernel ends a function only at memory and /tmp together; \
+                          memory alone is looked at every 50 ms (a /tmp on disk would mend it)";
+
 #[derive(Default)]
 pub struct Watch {
     instances: Mutex<Vec<Weak<Shared>>>,

@@ -2,14 +2,7 @@
 
 use super::{Hierarchies, Version, layout::Need};
 use model::sandbox::{Limits, Measured};
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, sync::Arc, time::Duration};
 
 /// Quotas are given out per period. A short one keeps a small function from standing still for most of a tenth of a second; the
 /// kernel's least quota of one millisecond bounds it from below.
@@ -33,8 +26,15 @@ pub struct Group {
 impl Group {
     /// Makes the group everywhere; on an error nothing of it is left.
     pub fn make(all: &Arc<Hierarchies>, name: &str) -> io::Result<Group> {
-        let mut group =
-            Group { all: all.clone(), name: name.to_owned(), dirs: Vec::new(), freeze: None, usage: None, usage_max: None, cpu: None };
+        let mut group = Group {
+            all: all.clone(),
+            name: name.to_owned(),
+            dirs: Vec::new(),
+            freeze: None,
+            usage: None,
+            usage_max: None,
+            cpu: None,
+        };
         for parent in all.parents() {
             let dir = parent.join(name);
             if let Err(e) = all.files.make(&dir) {
@@ -49,7 +49,9 @@ impl Group {
 
     fn keep_open(&mut self) -> io::Result<()> {
         let open = |need: Need, one: &str, two: &str, write: bool| match self.file(need, one, two) {
-            Some((_, file)) => self.all.files.open(&file, write).map_err(|e| io::Error::new(e.kind(), format!("open {}: {e}", file.display()))),
+            Some((_, file)) => {
+                self.all.files.open(&file, write).map_err(|e| io::Error::new(e.kind(), format!("open {}: {e}", file.display())))
+            }
             None => Ok(None),
         };
         let freeze = open(Need::Freeze, "freezer.state", "cgroup.freeze", true)?;
@@ -69,7 +71,10 @@ impl Group {
 
     fn write(&self, need: Need, one: &str, two: &str, text: &str) -> io::Result<()> {
         let Some((_, file)) = self.file(need, one, two) else { return Ok(()) };
-        self.all.files.write(&file, text).map_err(|e| io::Error::new(e.kind(), format!("write {text:?} to {}: {e}", file.display())))
+        self.all
+            .files
+            .write(&file, text)
+            .map_err(|e| io::Error::new(e.kind(), format!("write {text:?} to {}: {e}", file.display())))
     }
 
     /// Writes what differs from `before`. `/tmp` lives in memory and is charged to who writes it, so the kernel's wall stands at
@@ -92,7 +97,12 @@ impl Group {
 
     fn limit_memory(&self, bytes: u64, up: bool) -> io::Result<()> {
         let bytes = bytes.to_string();
-        let with_swap = || match self.write(Need::Memory, "memory.memsw.limit_in_bytes", "memory.swap.max", if self.memory_version() == Some(Version::One) { &bytes } else { "0" }) {
+        let with_swap = || match self.write(
+            Need::Memory,
+            "memory.memsw.limit_in_bytes",
+            "memory.swap.max",
+            if self.memory_version() == Some(Version::One) { &bytes } else { "0" },
+        ) {
             // The kernel was built or started without accounting for swap.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
@@ -142,7 +152,11 @@ impl Group {
     pub fn cached_bytes(&self) -> u64 {
         let Some((version, file)) = self.file(Need::Memory, "memory.stat", "memory.stat") else { return 0 };
         let text = self.all.files.read(&file).unwrap_or_default();
-        let names = if version == Version::One { ["total_active_file ", "total_inactive_file "] } else { ["active_file ", "inactive_file "] };
+        let names = if version == Version::One {
+            ["total_active_file ", "total_inactive_file "]
+        } else {
+            ["active_file ", "inactive_file "]
+        };
         names.iter().map(|n| field(&text, n)).sum()
     }
 

@@ -112,7 +112,13 @@ impl Layout {
             match kind {
                 "cgroup2" => layout.unified = layout.unified.or_else(|| own("").map(below)),
                 "cgroup" => {
-                    let names = [(Need::Memory, "memory"), (Need::Cpu, "cpu"), (Need::Pids, "pids"), (Need::Freeze, "freezer"), (Need::Usage, "cpuacct")];
+                    let names = [
+                        (Need::Memory, "memory"),
+                        (Need::Cpu, "cpu"),
+                        (Need::Pids, "pids"),
+                        (Need::Freeze, "freezer"),
+                        (Need::Usage, "cpuacct"),
+                    ];
                     for (need, name) in names {
                         if options.split(',').any(|o| o == name) && first[need.index()].is_none() {
                             first[need.index()] = own(name).map(|path| Place { version: Version::One, dir: below(path) });

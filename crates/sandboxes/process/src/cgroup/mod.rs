@@ -5,6 +5,8 @@
 //! in version 2 where that offers it. All file operations go through [`Files`], so that the version 2 controllers, which no machine
 //! of ours mounts, are tested over a recording double.
 
+#[cfg(test)]
+mod double;
 mod group;
 mod layout;
 
@@ -76,7 +78,8 @@ impl Hierarchies {
                 continue;
             };
             let parent = place.dir.join(name);
-            let made = all.files.make(&parent).or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) });
+            let made =
+                all.files.make(&parent).or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) });
             if let Err(e) = made.and_then(|()| all.probe(need, &parent)) {
                 weaker.push(format!("{}: {} can't be used: {e}", need.name(), parent.display()));
                 all.layout.drop_need(need);
@@ -93,16 +96,21 @@ impl Hierarchies {
 
     /// Version 2 gives a group's children only what its parent passes on, and only while the parent holds no process itself.
     fn delegate(&self, weaker: &mut Vec<String>) {
-        let wanted: Vec<&str> = layout::Need::ALL.iter().filter_map(|n| self.layout.place(*n).and_then(|p| n.controller(p.version))).collect();
+        let wanted: Vec<&str> =
+            layout::Need::ALL.iter().filter_map(|n| self.layout.place(*n).and_then(|p| n.controller(p.version))).collect();
         let Some(own) = self.layout.unified.as_ref().filter(|_| !wanted.is_empty()) else { return };
         let on = wanted.iter().map(|c| format!("+{c}")).collect::<Vec<_>>().join(" ");
         let control = own.join("cgroup.subtree_control");
         if self.files.write(&control, &on).is_err() {
             let leaf = own.join("platform");
-            let moved = self.files.make(&leaf).or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) });
+            let moved =
+                self.files.make(&leaf).or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) });
             let moved = moved.and_then(|()| self.files.write(&leaf.join("cgroup.procs"), &std::process::id().to_string()));
             if let Err(e) = moved.and_then(|()| self.files.write(&control, &on)) {
-                weaker.push(format!("control groups: {} is not delegated to this user ({e}); run under systemd-run --user -p Delegate=yes", own.display()));
+                weaker.push(format!(
+                    "control groups: {} is not delegated to this user ({e}); run under systemd-run --user -p Delegate=yes",
+                    own.display()
+                ));
             }
         }
         let parent = own.join(&self.name);

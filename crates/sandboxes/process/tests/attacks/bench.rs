@@ -83,7 +83,13 @@ async fn once(rig: &Rig) -> [Duration; 4] {
     let start = Instant::now();
     let instance = rig.process.create(&spec).await.expect("an instance");
     let created = start.elapsed();
-    let process = ProcSpec { argv: vec!["/var/task/static".into()], env: vec![], cwd: "/".into(), group: Group::Runtime, log_frames_env: None };
+    let process = ProcSpec {
+        argv: vec!["/var/task/static".into()],
+        env: vec![],
+        cwd: "/".into(),
+        group: Group::Runtime,
+        log_frames_env: None,
+    };
     let started = instance.spawn(process).await.expect("a process");
     let spawned = start.elapsed();
     let mut output = tokio::net::unix::pipe::Receiver::from_owned_fd(started.output).expect("a pipe");

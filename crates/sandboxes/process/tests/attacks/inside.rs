@@ -16,7 +16,9 @@ pub fn main(arguments: &[String]) {
         "list" => rest.iter().for_each(|p| list(p)),
         "cat" => rest.iter().for_each(|p| println!("{}", fs::read_to_string(p).unwrap_or_else(|e| format!("{e}")))),
         "environment" => std::env::vars().for_each(|(k, v)| println!("{k}={v}")),
-        "connect" => println!("{}", outcome(std::net::TcpStream::connect(("127.0.0.1", rest[0].parse().expect("a port"))).map(drop))),
+        "connect" => {
+            println!("{}", outcome(std::net::TcpStream::connect(("127.0.0.1", rest[0].parse().expect("a port"))).map(drop)))
+        }
         "greet" => greet(rest[0]),
         "serve" => serve(rest[0]),
         "fill" => fill(rest[0]),
@@ -59,7 +61,9 @@ fn read_some(path: &str) -> io::Result<usize> {
 }
 
 fn list(path: &str) {
-    let mut names: Vec<_> = fs::read_dir(path).map(|d| d.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect()).unwrap_or_default();
+    let mut names: Vec<_> = fs::read_dir(path)
+        .map(|d| d.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
     names.sort_unstable();
     println!("{}", names.join(" "));
 }
@@ -153,7 +157,12 @@ fn frames() {
 }
 
 fn limits() {
-    for (name, what) in [("core", libc::RLIMIT_CORE), ("nofile", libc::RLIMIT_NOFILE), ("stack", libc::RLIMIT_STACK), ("memlock", libc::RLIMIT_MEMLOCK)] {
+    for (name, what) in [
+        ("core", libc::RLIMIT_CORE),
+        ("nofile", libc::RLIMIT_NOFILE),
+        ("stack", libc::RLIMIT_STACK),
+        ("memlock", libc::RLIMIT_MEMLOCK),
+    ] {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         unsafe { libc::getrlimit(what, &raw mut limit) };
         println!("{name} {}", limit.rlim_cur);
@@ -203,10 +212,14 @@ fn attempts() {
     call("raw_inet", libc::SYS_socket, socket(libc::AF_INET, libc::SOCK_RAW, 1));
     call("setuid_root", libc::SYS_setresuid, none);
     call("mknod", libc::SYS_mknodat, [-100, path(c"/tmp/disk"), i64::from(libc::S_IFBLK | 0o666), 0x0800, 0]);
-    for file in ["/proc/keys", "/proc/kallsyms", "/proc/kcore", "/proc/timer_list", "/proc/1/environ", "/proc/1/exe", "/proc/1/maps"] {
+    for file in
+        ["/proc/keys", "/proc/kallsyms", "/proc/kcore", "/proc/timer_list", "/proc/1/environ", "/proc/1/exe", "/proc/1/maps"]
+    {
         println!("{file} {}", outcome(read_some(file)));
     }
-    for file in ["/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory", "/proc/self/oom_score_adj"] {
+    for file in
+        ["/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory", "/proc/self/oom_score_adj"]
+    {
         let write = fs::OpenOptions::new().write(true).open(file).and_then(|mut f| f.write_all(b"-1000"));
         println!("{file} {}", outcome(write));
     }

@@ -61,7 +61,11 @@ fn attempts(rig: &Rig) -> Verdict {
     let absent = |name: &str| ["/proc/kcore", "/proc/sysrq-trigger", "/proc/timer_list"].contains(&name) && got[name] == "NOENT";
     // Where one id is all there is, no other exists to become.
     let absent = |name: &str| absent(name) || (name == "setuid_root" && got[name] == "INVAL");
-    let wrong: Vec<_> = expected.iter().filter(|(name, errno)| got.get(name) != Some(errno) && !absent(name)).map(|(n, e)| (n, e, got.get(n))).collect();
+    let wrong: Vec<_> = expected
+        .iter()
+        .filter(|(name, errno)| got.get(name) != Some(errno) && !absent(name))
+        .map(|(n, e)| (n, e, got.get(n)))
+        .collect();
     assert!(wrong.is_empty(), "name, expected, got: {wrong:?}");
     assert_eq!(got.len(), expected.len(), "{text}");
     Verdict::Passed
@@ -94,7 +98,11 @@ fn sees_itself(rig: &Rig) -> Verdict {
         let (_, text) = run(&*b, &["environment"]).await;
         assert_eq!(text, "SECRET=mine\n");
         let (_, text) = run(&*b, &["list", "/tmp", "/"]).await;
-        assert_eq!(text, "\nbin dev etc home lib lib64 opt proc root run sbin sys tmp usr var\n".replace(" lib64", if std::path::Path::new("/lib64").exists() { " lib64" } else { "" }));
+        assert_eq!(
+            text,
+            "\nbin dev etc home lib lib64 opt proc root run sbin sys tmp usr var\n"
+                .replace(" lib64", if std::path::Path::new("/lib64").exists() { " lib64" } else { "" })
+        );
         let (_, text) = run(&*b, &["list", "/proc"]).await;
         let pids: Vec<_> = text.split(' ').filter(|n| n.bytes().all(|b| b.is_ascii_digit())).collect();
         assert_eq!(pids.len(), 1, "one process, itself: {pids:?}");
@@ -343,8 +351,14 @@ fn user_ids(rig: &Rig) -> Verdict {
         for instance in [&a, &b] {
             let (_, text) = run(&**instance, &["cat", "/proc/self/uid_map", "/proc/self/status"]).await;
             assert!(text.contains("Uid:\t993\t993\t993\t993") && text.contains("Gid:\t990\t990\t990\t990"), "{text}");
-            assert!(text.contains("CapPrm:\t0000000000000000") && text.contains("CapBnd:\t0000000000000000") && text.contains("NoNewPrivs:\t1"), "{text}");
-            let map = text.lines().find(|l| l.trim_start().starts_with("993")).unwrap().split_whitespace().nth(1).unwrap().to_owned();
+            assert!(
+                text.contains("CapPrm:\t0000000000000000")
+                    && text.contains("CapBnd:\t0000000000000000")
+                    && text.contains("NoNewPrivs:\t1"),
+                "{text}"
+            );
+            let map =
+                text.lines().find(|l| l.trim_start().starts_with("993")).unwrap().split_whitespace().nth(1).unwrap().to_owned();
             assert!(seen.insert(map), "an id was given twice: {text}");
         }
         let owners = run(&*a, &["list", "/var/task"]).await.1;

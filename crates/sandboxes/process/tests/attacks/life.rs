@@ -60,7 +60,7 @@ fn groups(parents: &[std::path::PathBuf]) -> usize {
     parents.iter().map(|p| std::fs::read_dir(p).map_or(0, |d| d.flatten().filter(|e| e.path().is_dir()).count())).sum()
 }
 
-fn parents(name: &str) -> Vec<std::path::PathBuf> {
+pub fn parents(name: &str) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     let mut look = vec![Path::new("/sys/fs/cgroup").to_path_buf()];
     while let Some(dir) = look.pop() {
@@ -164,7 +164,9 @@ fn two_hundred(rig: &Rig) -> Verdict {
             }
         }
     });
-    eventually("processes, mounts and descriptors are as before", || (descendants(me).len(), mounts(), count(&spawner_fds)) == before);
+    eventually("processes, mounts and descriptors are as before", || {
+        (descendants(me).len(), mounts(), count(&spawner_fds)) == before
+    });
     // Tasks of the last ones end in the runtime.
     let turn = || rig.wait(async { tokio::time::sleep(Duration::from_millis(5)).await });
     eventually("own descriptors are as before", || (turn(), count("/proc/self/fd")).1 <= fds);
@@ -203,7 +205,8 @@ fn platform_killed(rig: &Rig) -> Verdict {
     let folder = rig.folder.path().join("second");
     std::fs::create_dir_all(&folder).unwrap();
     let start = || {
-        let mut child = Command::new("/proc/self/exe").args(["platform", folder.to_str().unwrap()]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            Command::new("/proc/self/exe").args(["platform", folder.to_str().unwrap()]).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let swept: usize = lines.next().unwrap().strip_prefix("swept ").unwrap().parse().unwrap();
         assert_eq!(lines.next().as_deref(), Some("ready"));

@@ -85,7 +85,11 @@ impl Rig {
 /// What the tier calls its control groups, for a platform's folder.
 pub fn group_name(state: &Path) -> String {
     let folder = state.join("sandboxes").canonicalize().expect("it exists");
-    let hash = folder.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
+    let hash = folder
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
     format!("myna-{hash:016x}")
 }
 
