@@ -91,6 +91,7 @@ fn the_exit_code_says_who_is_to_blame() {
         (&["deploy", "no-such-folder"][..], 4, "myna up"),
         (&["list"][..], 4, "myna up"),
         (&["--dir", "nowhere", "status"][..], 4, "nowhere"),
+        (&["--dir", "", "status"][..], 4, "no platform runs"),
     ] {
         let ended = myna(home.path(), words);
         assert_eq!(code(&ended), expected, "{words:?}: {}", err(&ended));

@@ -3,7 +3,7 @@
 
 use super::{Format, Query, invocation_id, known, reply, reply::LineSink, wire};
 use model::{
-    Fault, InvocationId, TenantId,
+    Cause, Fault, InvocationId, TenantId,
     log::{Line, LogLine, LogRecord, Stream},
     ports::{LogQuery, Platform, Response},
 };
@@ -26,7 +26,9 @@ pub fn answer(platform: Arc<dyn Platform>, format: Format, query: &Query) -> Res
         let (stored, live) = (platform.logs(), wanted.follow.then(|| platform.logs().follow(&wanted.tenant, &wanted.groups)));
         let mut recent = Recent { began_ms: platform.clock().wall_ms(), lines: Vec::new() };
         for group in &wanted.groups {
-            if let Err(fault) = send_stored(stored, group, &wanted, format, &sink, &mut recent).await {
+            let sent = send_stored(stored, group, &wanted, format, &sink, &mut recent).await;
+            // A function that has not logged yet has no group.
+            if let Err(fault) = sent.or_else(|f| if f.cause == Cause::NotFound { Ok(()) } else { Err(f) }) {
                 // The head has been sent: the fault is a line like the others.
                 let text = format!("the log {group} can't be read: {fault}");
                 sink.send(&wire::LogLine { at_ms: recent.began_ms, text, level: Some("ERROR".into()), ..Default::default() })

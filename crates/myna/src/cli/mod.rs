@@ -8,9 +8,9 @@ pub mod safe;
 pub mod units;
 
 use crate::verbs::Verb;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser, builder::OsStringValueParser};
 use out::Out;
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -42,8 +42,9 @@ struct Cli {
 #[derive(clap::Args)]
 struct Shared {
     /// The platform's directory. Without it: the nearest .myna above this folder, else the one platform that runs.
-    #[arg(long, global = true, env = "MYNA_DIR", value_name = "DIR", help_heading = "Everywhere")]
-    dir: Option<PathBuf>,
+    // An empty MYNA_DIR is as good as none, so no parser may refuse it.
+    #[arg(long, global = true, env = "MYNA_DIR", value_name = "DIR", help_heading = "Everywhere", value_parser = OsStringValueParser::new(), value_hint = clap::ValueHint::DirPath)]
+    dir: Option<OsString>,
     /// Answer in JSON, for programs.
     #[arg(long, global = true, help_heading = "Everywhere")]
     json: bool,
@@ -62,7 +63,7 @@ pub struct Ctx {
 pub fn parse() -> (Ctx, Verb) {
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let dir = cli.shared.dir.filter(|dir| !dir.as_os_str().is_empty());
+    let dir = cli.shared.dir.filter(|dir| !dir.is_empty()).map(PathBuf::from);
     (Ctx { dir, out: Out::new(cli.shared.json, cli.shared.raw) }, cli.verb)
 }
 

@@ -123,6 +123,11 @@ impl Out {
         })
     }
 
+    /// For work that is over before anybody wonders.
+    pub fn no_progress(&self) -> Progress {
+        Progress::new(Style::Silent)
+    }
+
     /// Columns as wide as what is in them, long sentences on several lines; the head is what tells them apart without colour.
     pub fn table(&self, head: &[&str], rows: &[Vec<String>]) {
         let rows: Vec<Vec<Vec<String>>> =

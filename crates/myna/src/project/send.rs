@@ -62,7 +62,7 @@ pub async fn deploy(ctx: &Ctx, api: &Api, path: &Path, options: &Options, packer
     if first {
         say(ctx, &source, &plan, files, archive.len());
     }
-    let mut progress = ctx.out.progress();
+    let mut progress = if first { ctx.out.progress() } else { ctx.out.no_progress() };
     progress.step(&format!("{name}: sending {}", units::bytes(archive.len() as u64)));
     let code = base64::engine::general_purpose::STANDARD.encode(&archive);
     drop(archive);
