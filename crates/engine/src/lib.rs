@@ -100,10 +100,13 @@ pub struct Engine {
     /// The housekeeper has nothing to do and sleeps until it is woken.
     asleep: AtomicBool,
     wake: Notify,
+    /// Where tasks run. A commit is followed on the store's own thread, which has no runtime.
+    runtime: tokio::runtime::Handle,
     weak: std::sync::Weak<Engine>,
 }
 
 impl Engine {
+    /// Call it inside the runtime that the engine is to use.
     pub fn new(parts: Parts, config: pools::Config) -> Arc<Self> {
         let parts = Arc::new(parts);
         Arc::new_cyclic(|weak| Self {
@@ -114,6 +117,7 @@ impl Engine {
             plane: OnceLock::new(),
             asleep: AtomicBool::new(false),
             wake: Notify::new(),
+            runtime: tokio::runtime::Handle::current(),
             weak: weak.clone(),
         })
     }
@@ -174,12 +178,12 @@ impl Engine {
                         }
                     }
                     Action::Start { id, revision, provisioned } => {
-                        tokio::spawn(self.strong().start(id, revision, provisioned));
+                        self.runtime.spawn(self.strong().start(id, revision, provisioned));
                     }
                     Action::Freeze(id) => freezing.extend(state.live.get(&id).cloned()),
                     Action::Kill(id) => {
                         let live = state.live.remove(&id);
-                        tokio::spawn(self.strong().bury(id, live));
+                        self.runtime.spawn(self.strong().bury(id, live));
                     }
                 }
             }
@@ -191,7 +195,7 @@ impl Engine {
                 }
             }
             if !freezing.is_empty() {
-                tokio::spawn(async move {
+                self.runtime.spawn(async move {
                     for live in freezing {
                         live.rest().await;
                     }
@@ -257,7 +261,7 @@ impl Engine {
     /// Kill everything. Nothing of an instance is left when this returns.
     pub async fn shutdown(&self) {
         let live: Vec<_> = self.lock().live.drain().map(|l| l.1).collect();
-        let burying: Vec<_> = live.into_iter().map(|l| tokio::spawn(async move { l.bury().await })).collect();
+        let burying: Vec<_> = live.into_iter().map(|l| self.runtime.spawn(async move { l.bury().await })).collect();
         for one in burying {
             let _ = one.await;
         }

@@ -56,7 +56,7 @@ impl Unbound {
         }
         for _ in shelf.waiting.len() + shelf.starting..self.each {
             shelf.starting += 1;
-            tokio::spawn(fill(engine.clone(), unit.contract, unit.tier, runtime.clone()));
+            engine.runtime.spawn(fill(engine.clone(), unit.contract, unit.tier, runtime.clone()));
         }
     }
 

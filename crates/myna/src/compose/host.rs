@@ -55,7 +55,8 @@ impl Host {
         settings: &PlatformSettings,
     ) -> Self {
         let started_ms = crate::cli::units::now_ms();
-        let (settings, console, phase) = (settings.clone(), OnceLock::new(), Arc::default());
+        let (settings, console) = (settings.clone(), OnceLock::new());
+        let phase = Arc::new(AtomicU8::new(Phase::Starting as u8));
         Self { config, key, store, engine, sandbox, runtimes, settings, console, phase, started_ms }
     }
 

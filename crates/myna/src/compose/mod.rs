@@ -39,8 +39,6 @@ pub fn run_if_helper() {
 
 /// Everything that a running platform is made of.
 pub struct Built {
-    pub config: Arc<Config>,
-    pub key: AccessKey,
     pub host: Arc<Host>,
     engine: Arc<Engine>,
     store: Arc<Store>,
@@ -64,6 +62,7 @@ impl Built {
         let key: AccessKey = serde_json::from_slice(&store.directory().secret("access-key", keys::generate)?)
             .context("the file access-key in the state directory is damaged; remove it to get a new key")?;
 
+        same_mode(&store, config.no_auth)?;
         let sandbox = Process::start(sandbox_process::Config {
             memory_total_bytes: Some(config.memory_bytes),
             ..sandbox_process::Config::new(&dir)
@@ -129,7 +128,7 @@ impl Built {
         host.set_console(console.clone());
         let admin = Arc::new(Admin::new(platform, host.clone(), dialects::aws::logs::format));
         let doors = gateway::open(open_doors(&config, &dir, &aws, &admin, &console, &settings))?;
-        Ok(Self { config, key, host, engine, store, dialects, node, aws, doors })
+        Ok(Self { host, engine, store, dialects, node, aws, doors })
     }
 
     /// Serve until `stop`, then take everything down. Nothing of an instance is left when this returns.
@@ -156,6 +155,16 @@ impl Built {
         tokio::task::spawn_blocking(move || store.close()).await?;
         Ok(report)
     }
+}
+
+/// A directory that was made with signatures is never opened without: whoever relied on them would not know.
+fn same_mode(store: &Store, no_auth: bool) -> anyhow::Result<()> {
+    let mode: &[u8] = if no_auth { b"no-auth" } else { b"signed" };
+    let made = store.directory().secret("mode", || mode.to_vec())?;
+    if no_auth && made != mode {
+        anyhow::bail!("{} was made with signatures and is not opened with --no-auth; use another --dir for that", store.directory().path().display());
+    }
+    Ok(())
 }
 
 /// An address whose port is known: 0 becomes a free one.

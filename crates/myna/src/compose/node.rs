@@ -39,11 +39,7 @@ impl Platform for Node {
         Box::pin(async move {
             let engine = self.engine.clone();
             // Looking for runtimes reads the disk.
-            let handle = tokio::runtime::Handle::current();
-            let work = tokio::task::spawn_blocking(move || {
-                let _context = handle.enter();
-                engine.prepare(&unit)
-            });
+            let work = tokio::task::spawn_blocking(move || engine.prepare(&unit));
             work.await.map_err(Fault::internal)?
         })
     }

@@ -63,6 +63,7 @@ struct Announcement<'a> {
 pub fn run(ctx: &Ctx, args: Args) -> Done {
     let began = Instant::now();
     let dir = ctx.dir.clone().unwrap_or_else(|| PathBuf::from(".myna"));
+    raise_descriptors();
     let config = Config::load(dir, &args).map_err(|e| Problem::usage(e.to_string()))?;
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).with_target(false).init();
     // One thread serves: on it a call meets no lock that anybody else holds. The main thread, since sandboxes end with it.
@@ -70,6 +71,16 @@ pub fn run(ctx: &Ctx, args: Args) -> Done {
     let ended = runtime.block_on(serve(ctx, config, began));
     runtime.shutdown_timeout(Duration::from_secs(2));
     ended
+}
+
+/// As many descriptors as this process may have: each instance and each connection takes some.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of descriptors stays as it is: {error}");
+    }
 }
 
 async fn serve(ctx: &Ctx, config: Config, began: Instant) -> Done {
