@@ -37,7 +37,7 @@ const HOST_NAME: &[u8] = b"sandbox.localdomain";
 /// Becomes the spawner if that is what this process was started as. The binary calls this before anything else: before it has
 /// threads, a runtime, or secrets in memory.
 pub fn run_if_helper() {
-    if std::env::args_os().next().as_deref() == Some(OsStr::new(NAME)) {
+    if is_helper() {
         // SAFETY: whoever starts a helper puts its socket there, and nothing else here knows of it.
         let socket = unsafe { OwnedFd::from_raw_fd(SOCKET) };
         if let Err((error, step)) = serve(&socket) {
@@ -47,6 +47,10 @@ pub fn run_if_helper() {
         }
         std::process::exit(0);
     }
+}
+
+fn is_helper() -> bool {
+    std::env::args_os().next().as_deref() == Some(OsStr::new(NAME))
 }
 
 /// What a spawner is told when it starts.
@@ -60,6 +64,10 @@ pub struct Hello<'a> {
 /// Starts a spawner and waits until it is ready. With `die_with_thread` it ends with the calling thread, which must then be the
 /// main one; it ends with the socket in any case.
 pub fn launch(hello: &Hello<'_>, die_with_thread: bool) -> io::Result<OwnedFd> {
+    if is_helper() {
+        // Else it would start itself without end.
+        return Err(io::Error::other("this binary doesn't call run_if_helper() before it starts sandboxes"));
+    }
     let (ours, theirs) = sys::channel()?;
     let program = sealed_self()?;
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
