@@ -25,7 +25,7 @@ const JAVA_CLIENT: &str = "2.9.0";
 /// The oldest Python that is served decides: one copy for all.
 const PYTHON_LEAST: &str = "3.9";
 /// The last line of SDK releases for Node 18.
-const SDK_FOR_NODE18: &str = "~3.900.0";
+const SDK_FOR_NODE18: &str = ">=3.700.0 <3.950.0";
 
 pub fn install(config: &Config, named: &Named, progress: Progress) -> Result<Vec<String>, Fault> {
     fs::create_dir_all(&config.managed_dir).map_err(|e| failed(&config.managed_dir.display().to_string(), e))?;
@@ -140,7 +140,7 @@ fn node_libraries(config: &Config, major: &str, progress: Progress) -> Result<Ve
 
 fn npm(folder: &Path, packages: &[String]) -> Result<(), Fault> {
     let mut command = Command::new("npm");
-    command.args(["install", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev", "--prefix"]);
+    command.args(["install", "--loglevel=error", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev", "--prefix"]);
     run(command.arg(folder).args(packages))
 }
 

@@ -4,7 +4,7 @@ use super::rig::{Setup, finished, runtime};
 use futures_util::StreamExt;
 use model::{Frame, Reply, ReplyBody, ports::{SessionCall, SlotEnd}};
 
-const VERSIONS: [&str; 4] = ["nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x"];
+const VERSIONS: [&str; 4] = ["nodejs20.x", "nodejs22.x", "nodejs24.x", "nodejs18.x"];
 
 fn code(file: &'static str, text: &str) -> Setup {
     let here = VERSIONS.into_iter().find(|n| runtime(n).is_some()).unwrap_or("nodejs20.x");
@@ -189,17 +189,17 @@ async fn answers_in_pieces_carry_a_head_and_may_fail_midway() {
 /// What AWS Lambda supplies beside the package: in both kinds of modules, and never before the package's own copy.
 #[tokio::test]
 async fn the_sdk_is_there_unless_the_package_brings_its_own() {
-    let Some(runtime) = VERSIONS.into_iter().find_map(runtime).filter(|r| !r.libraries.is_empty()) else {
+    let Some(name) = VERSIONS.into_iter().find(|n| runtime(n).is_some_and(|r| !r.libraries.is_empty())) else {
         return println!("SKIPPED the SDK for Node.js: not installed below MYNA_TEST_DEPS");
     };
-    println!("supplied: {:?}", runtime.libraries);
+    println!("{name} is supplied with {:?}", runtime(name).unwrap().libraries);
     let common = "const { LambdaClient } = require('@aws-sdk/client-lambda'); exports.handler = async () => typeof LambdaClient";
     let module = "import { LambdaClient } from '@aws-sdk/client-lambda'; export const handler = async () => typeof LambdaClient";
     for (file, text) in [("index.js", common), ("index.mjs", module)] {
-        let Some(function) = code(file, text).start().await else { return };
+        let Some(function) = Setup::new(name, file, text).start().await else { return };
         println!("{file} with the SDK: ready after {:?}", function.started);
         assert_eq!(function.call("{}").await.text, "\"function\"");
-        let setup = code(file, text).file("node_modules/@aws-sdk/client-lambda/index.js", "exports.LambdaClient = 'own'");
+        let setup = Setup::new(name, file, text).file("node_modules/@aws-sdk/client-lambda/index.js", "exports.LambdaClient = 'own'");
         assert_eq!(setup.start().await.unwrap().call("{}").await.text, "\"string\"");
     }
 }

@@ -25,14 +25,21 @@ pub fn runtime(name: &str) -> Option<Arc<model::ports::Runtime>> {
         std::fs::create_dir_all(&state).unwrap();
         let state = state.canonicalize().unwrap();
         let catalogue = Catalogue::new(Config { managed_dir: managed(&state), state_dir: state, ..Config::default() });
-        if std::env::var_os("MYNA_TEST_INSTALL").is_some() {
-            for name in ["python3.12", "nodejs20.x", "java17"] {
-                println!("{name}: {:?}", catalogue.install(name, &mut |step| println!("{step}")));
-            }
+        for name in std::env::var("MYNA_TEST_INSTALL").unwrap_or_default().split_whitespace() {
+            println!("installed for {name}: {:?}", catalogue.install(name, &mut |step| println!("{step}")));
         }
         catalogue
     });
-    catalogue.resolve(name).map_err(|why| println!("SKIPPED {name}: {why}")).ok()
+    catalogue.resolve(name).map_err(|why| say_once(name, &why)).ok()
+}
+
+fn say_once(name: &str, why: &Fault) {
+    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut said = SAID.lock().unwrap();
+    if !said.iter().any(|n| n == name) {
+        said.push(name.to_owned());
+        println!("SKIPPED {name}: {why}");
+    }
 }
 
 /// Libraries that were installed beforehand, if any.
@@ -83,6 +90,14 @@ impl Setup {
             let path = package.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
+        }
+        if self.runtime.starts_with("java") {
+            let sources = self.files.iter().map(|f| package.path().join(f.0));
+            let status = Command::new("javac").arg("--release=17").arg("-d").arg(package.path()).args(sources).status();
+            if !status.is_ok_and(|s| s.success()) {
+                println!("SKIPPED {}: no javac", self.runtime);
+                return None;
+            }
         }
         let mut unit = double::unit();
         unit.runtime = self.runtime.into();
