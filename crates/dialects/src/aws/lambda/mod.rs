@@ -4,6 +4,7 @@ mod account;
 mod alias;
 mod concurrency;
 mod config;
+mod create;
 mod describe;
 mod functions;
 mod invoke;
@@ -63,7 +64,7 @@ pub async fn handle(asked: Asked) -> Answer {
     match operation.name {
         "Invoke" => invoke::invoke(op).await,
         "InvokeWithResponseStream" => invoke::stream(op).await,
-        "CreateFunction" => functions::create(op).await,
+        "CreateFunction" => create::create(op).await,
         "GetFunction" => functions::get(&op),
         "GetFunctionConfiguration" => functions::configuration(&op),
         "ListFunctions" => functions::list(&op),

@@ -4,8 +4,8 @@
 use super::{
     Answer, Op,
     config::Settings,
+    create::{self, Code},
     describe::Shown,
-    functions::{self, Code},
     publish, state,
 };
 use crate::aws::{
@@ -32,10 +32,10 @@ struct NewCode {
 pub async fn code(op: Op) -> Answer {
     let asked: NewCode = op.members()?;
     let mut checks = Checks::default();
-    let architecture = functions::architecture(asked.architectures.as_deref(), &mut checks);
+    let architecture = create::architecture(asked.architectures.as_deref(), &mut checks);
     checks.into_result()?;
     if let Some(architecture) = &architecture {
-        functions::architecture_runs(architecture)?;
+        create::architecture_runs(architecture)?;
     }
     if asked.publish_to.is_some() {
         return Err(WireError::invalid("PublishTo: not served by this endpoint"));
@@ -44,13 +44,13 @@ pub async fn code(op: Op) -> Answer {
     let (shared, name) = (op.asked.shared.clone(), &*named.name);
     // Looked at before the archive is unpacked, and again when it is.
     guard(&op, name, &op.load(name)?.0, asked.revision_id.as_deref())?;
-    let package = functions::store(&shared, &op.asked.tenant, asked.code.archive()?).await?;
+    let package = create::store(&shared, &op.asked.tenant, asked.code.archive()?).await?;
 
     let _one = shared.writing.lock().await;
     let (mut row, expect) = op.load(name)?;
     guard(&op, name, &row, asked.revision_id.as_deref())?;
     let before = row.latest.clone();
-    (row.latest.code_sha256, row.latest.code_bytes) = functions::code_facts(&package);
+    (row.latest.code_sha256, row.latest.code_bytes) = create::code_facts(&package);
     row.latest.package = package;
     if let Some(architecture) = architecture {
         row.latest.architecture = architecture;
@@ -87,7 +87,7 @@ pub async fn configuration(op: Op) -> Answer {
     guard(&op, name, &row, asked.revision_id.as_deref())?;
     let before = row.latest.clone();
     asked.apply(&mut row.latest, &op.asked.tenant)?;
-    functions::check_handler(&row.latest)?;
+    create::check_handler(&row.latest)?;
     begin(&op, &mut row, before);
     op.save(name, &row, expect).await?;
     state::settle(&shared, &op.asked.tenant, name);
