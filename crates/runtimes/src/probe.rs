@@ -40,7 +40,8 @@ pub fn probe(path: &Path) -> Result<Found, Error> {
     }
     // Java only knows the short form, and answers on the other stream; the rest know both.
     let java = program.file_name().is_some_and(|n| n == "java");
-    let said = run(Command::new(&program).arg(if java { "-version" } else { "--version" })).map_err(|e| Error::Mute(shown.clone(), e))?;
+    let said = run(Command::new(&program).arg(if java { "-version" } else { "--version" }))
+        .map_err(|e| Error::Mute(shown.clone(), e))?;
     let version = version_in(&said).ok_or_else(|| Error::Mute(shown, said.lines().next().unwrap_or_default().to_owned()))?;
     Ok(Found { program, version })
 }

@@ -1,12 +1,6 @@
 //! Python: the interpreter at `/var/lang`, our shim at `/var/runtime`, boto3 beside it.
 
-use crate::{
-    Config, libraries,
-    names::Named,
-    probe,
-    search::Hit,
-    shims,
-};
+use crate::{Config, libraries, names::Named, probe, search::Hit, shims};
 use model::{ports::Runtime, sandbox::Mount};
 use std::{path::Path, process::Command};
 
@@ -80,7 +74,8 @@ fn compile(program: &Path, folder: &Path, seen_as: &str) -> Result<(), String> {
     }
     let shown = folder.display().to_string();
     // The content of such a folder never changes under its name, so that nothing need be compared at import.
-    let arguments = ["-IS", "-m", "compileall", "-qq", "-f", "--invalidation-mode", "unchecked-hash", "-s", &shown, "-p", seen_as, &shown];
+    let arguments =
+        ["-IS", "-m", "compileall", "-qq", "-f", "--invalidation-mode", "unchecked-hash", "-s", &shown, "-p", seen_as, &shown];
     probe::run(Command::new(program).args(arguments)).map_err(|e| format!("can't compile {shown}: {e}"))?;
     shims::readable(folder).and_then(|()| std::fs::write(&mark, "")).map_err(|e| format!("can't write in {shown}: {e}"))
 }

@@ -58,7 +58,8 @@ fn places(config: &Config, named: &Named, version: &str) -> Vec<Place> {
     let mut places = Vec::new();
     if let Some(path) = config.configured.get(named.name) {
         // Whether it names a program or an installation; nothing else is looked at then.
-        let candidates = if path.is_dir() { programs.iter().map(|p| path.join("bin").join(p)).collect() } else { vec![path.clone()] };
+        let candidates =
+            if path.is_dir() { programs.iter().map(|p| path.join("bin").join(p)).collect() } else { vec![path.clone()] };
         return candidates.into_iter().map(|path| Place { path, origin: CONFIGURED }).collect();
     }
     let folders = std::iter::once((config.managed_dir.join(named.name).join("current/bin"), "installed by myna"))
@@ -74,7 +75,8 @@ fn places(config: &Config, named: &Named, version: &str) -> Vec<Place> {
 /// The `bin` folders of every version that a manager holds, newest patch first.
 fn version_managers(version: &str) -> Vec<(PathBuf, &'static str)> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    let root = |variable: &str, folder: &str| std::env::var_os(variable).map(PathBuf::from).or(home.as_ref().map(|h| h.join(folder)));
+    let root =
+        |variable: &str, folder: &str| std::env::var_os(variable).map(PathBuf::from).or(home.as_ref().map(|h| h.join(folder)));
     let mut all = Vec::new();
     for (root, inner, origin) in [
         (root("PYENV_ROOT", ".pyenv"), "versions", "pyenv"),
@@ -119,7 +121,8 @@ fn java_homes(named: &Named) -> Vec<PathBuf> {
         return vec![];
     }
     let mut homes: Vec<PathBuf> = std::env::var_os("JAVA_HOME").map(PathBuf::from).into_iter().collect();
-    let mut installed: Vec<PathBuf> = std::fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut installed: Vec<PathBuf> =
+        std::fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten().map(|e| e.path()).collect();
     installed.sort();
     homes.extend(installed);
     homes

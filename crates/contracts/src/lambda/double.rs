@@ -3,8 +3,8 @@
 
 use super::Lambda;
 use model::{
-    Body, BoxIo, Clock, Event, Fault, Fut, FunctionName, InstanceId, Mono, Package, Principal, ReplyBody, RevisionId, Target, TenantId,
-    Unit,
+    Body, BoxIo, Clock, Event, Fault, FunctionName, Fut, InstanceId, Mono, Package, Principal, ReplyBody, RevisionId, Target,
+    TenantId, Unit,
     catalog::{LogSettings, Settings},
     event::{Head, Trigger},
     ports::{Contract, Host, InstanceFacts, Link, Listener, Request, Response, Runtime, Session, Slots},

@@ -111,7 +111,8 @@ impl Frames {
         if self.filled == HEADER {
             self.filled = 0;
             self.stray.flush(out);
-            let frame = Frame { level: usize::from(self.header[3] >> 2), at_ms: u64::from_be_bytes(be(&self.header[8..16])) / 1000 };
+            let frame =
+                Frame { level: usize::from(self.header[3] >> 2), at_ms: u64::from_be_bytes(be(&self.header[8..16])) / 1000 };
             self.record = Some((frame, length(&self.header)));
             self.complete(out);
         }
@@ -130,7 +131,11 @@ impl Frames {
             if self.kept.text.last() == Some(&b'\n') && !self.kept.cut {
                 self.kept.text.truncate(self.kept.text.len() - 1);
             }
-            out(FramedLine { text: self.kept.take(), level: LEVELS[frame.level].map(Arc::from), at_ms: (frame.at_ms > 0).then_some(frame.at_ms) });
+            out(FramedLine {
+                text: self.kept.take(),
+                level: LEVELS[frame.level].map(Arc::from),
+                at_ms: (frame.at_ms > 0).then_some(frame.at_ms),
+            });
         }
     }
 }

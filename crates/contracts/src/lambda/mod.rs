@@ -66,7 +66,12 @@ impl Contract for Lambda {
         can_bind(unit)
     }
 
-    fn open(&self, access: Arc<dyn Link>, unit: Option<Arc<Unit>>, host: Arc<dyn Host>) -> Fut<'_, Result<Arc<dyn Session>, Fault>> {
+    fn open(
+        &self,
+        access: Arc<dyn Link>,
+        unit: Option<Arc<Unit>>,
+        host: Arc<dyn Host>,
+    ) -> Fut<'_, Result<Arc<dyn Session>, Fault>> {
         Box::pin(session::open(self.port, access, unit, host))
     }
 }

@@ -126,7 +126,10 @@ mod tests {
     #[test]
     fn a_context_with_line_ends_stays_one_header() {
         let value = document(&Bytes::from_static(b"{\n\t\"a\": \"\xc3\xa4\"\r\n}")).unwrap();
-        assert_eq!(value.as_bytes(), b"{ \t\"a\": \"\xc3\xa4\"  }".as_slice().iter().map(|b| if *b == b'\t' { b' ' } else { *b }).collect::<Vec<_>>());
+        assert_eq!(
+            value.as_bytes(),
+            b"{ \t\"a\": \"\xc3\xa4\"  }".as_slice().iter().map(|b| if *b == b'\t' { b' ' } else { *b }).collect::<Vec<_>>()
+        );
     }
 
     #[test]

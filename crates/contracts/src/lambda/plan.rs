@@ -64,7 +64,9 @@ pub(super) fn plan(port: u16, runtime: &Runtime, unit: Option<&Unit>, about: &In
             command(runtime, unit)?
         }
         None if runtime.bindable => runtime.argv.iter().cloned().chain([UNBOUND.to_owned()]).collect(),
-        None => return Err(Fault::new(Cause::Unsupported, format!("runtime {} can't start without a function's code", runtime.name))),
+        None => {
+            return Err(Fault::new(Cause::Unsupported, format!("runtime {} can't start without a function's code", runtime.name)));
+        }
     };
     let process = ProcSpec {
         argv: argv.into_iter().map(OsString::from).collect(),
@@ -80,7 +82,8 @@ pub(super) fn plan(port: u16, runtime: &Runtime, unit: Option<&Unit>, about: &In
 /// What an unbound runtime is told: its variables and its handler.
 pub(super) fn binding(port: u16, unit: &Unit, about: &InstanceFacts) -> Bytes {
     let env: serde_json::Map<_, _> = of_unit(port, unit, about).into_iter().map(|(n, v)| (n, v.into())).collect();
-    let document = serde_json::json!({ "env": env, "handler": &*unit.handler, "cwd": TASK, "memory_mib": unit.settings.memory_mib });
+    let document =
+        serde_json::json!({ "env": env, "handler": &*unit.handler, "cwd": TASK, "memory_mib": unit.settings.memory_mib });
     Bytes::from(document.to_string())
 }
 
@@ -189,7 +192,8 @@ fn bootstrap(unit: &Unit) -> Result<String, Fault> {
     match std::fs::symlink_metadata(&path) {
         Ok(found) if found.is_symlink() => Ok(format!("{TASK}/bootstrap")),
         Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => Ok(format!("{TASK}/bootstrap")),
-        Ok(_) => invalid("/var/task/bootstrap is not an executable file").map_err(|f: Fault| f.hint("chmod +x bootstrap before packing")),
+        Ok(_) => invalid("/var/task/bootstrap is not an executable file")
+            .map_err(|f: Fault| f.hint("chmod +x bootstrap before packing")),
         Err(_) => invalid("couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]")
             .map_err(|f: Fault| f.hint("the package must hold an executable named bootstrap at its top")),
     }

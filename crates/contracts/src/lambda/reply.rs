@@ -160,7 +160,8 @@ async fn too_large(claim: Claim<'_>, body: Incoming, limit: u64) -> Answer {
 }
 
 fn past_limit(limit: u64) -> Fault {
-    Fault::new(Cause::ReplyTooLarge, format!("the function's answer is larger than {limit} bytes")).detail("Function.ResponseSizeTooLarge")
+    Fault::new(Cause::ReplyTooLarge, format!("the function's answer is larger than {limit} bytes"))
+        .detail("Function.ResponseSizeTooLarge")
 }
 
 /// Read on without keeping anything.

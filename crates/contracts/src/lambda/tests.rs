@@ -67,7 +67,8 @@ async fn an_error_is_passed_on_verbatim_with_its_checked_type() {
     let call = session.call(event("{}"));
     let id = taken(&mut client).await;
     let body = br#"{"errorMessage":"no","errorType":"E","requestId":""}"#;
-    let got = client.ask("POST", &format!("{API}/{id}/error"), "Lambda-Runtime-Function-Error-Type: Function.lower\r\n", body).await;
+    let got =
+        client.ask("POST", &format!("{API}/{id}/error"), "Lambda-Runtime-Function-Error-Type: Function.lower\r\n", body).await;
     assert_eq!(got.status, 202);
     client.next().await;
     assert_eq!(whole(call).await, (String::from_utf8_lossy(body).into_owned(), Some("Function.Unknown".into()), SlotEnd::Free));
@@ -153,7 +154,11 @@ async fn breaches_are_refused_and_spend_the_instance() {
 /// F29: whatever way an answer breaks off, the call fails.
 #[tokio::test]
 async fn half_an_answer_is_no_answer() {
-    for half in ["Content-Length: 10\r\n\r\n12345", "Transfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n", "Transfer-Encoding: chunked\r\n\r\nzz\r\n"] {
+    for half in [
+        "Content-Length: 10\r\n\r\n12345",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n",
+        "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ] {
         let (session, mut client) = Bench::ready(unit()).await;
         let call = session.call(event("{}"));
         let id = taken(&mut client).await;
@@ -197,9 +202,13 @@ async fn a_streamed_answer_arrives_as_it_is_written() {
     let call = session.call(event("{}"));
     let id = taken(&mut client).await;
     let head = "Lambda-Runtime-Function-Response-Mode: streaming\r\nContent-Type: application/vnd.awslambda.http-integration-response\r\n";
-    client.raw(format!("POST {API}/{id}/response HTTP/1.1\r\nHost: x\r\n{head}Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n")).await;
+    client
+        .raw(format!("POST {API}/{id}/response HTTP/1.1\r\nHost: x\r\n{head}Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n"))
+        .await;
     let SessionCall { reply, free } = call;
-    let Reply { head, body: ReplyBody::Stream(mut frames) } = reply.await.unwrap_or_else(|f| panic!("{}", f.fault)) else { panic!("whole") };
+    let Reply { head, body: ReplyBody::Stream(mut frames) } = reply.await.unwrap_or_else(|f| panic!("{}", f.fault)) else {
+        panic!("whole")
+    };
     assert!(head.streamed);
     assert_eq!(head.headers["content-type"], "application/vnd.awslambda.http-integration-response");
     assert!(matches!(frames.next().await, Some(Frame::Data(b)) if b == "one"));
@@ -217,7 +226,9 @@ async fn a_streamed_answer_arrives_as_it_is_written() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_off_or_grows_past_its_limit_says_so() {
-    for (rest, cause) in [(String::new(), Cause::Protocol), (format!("{:x}\r\n{}\r\n", 100_001, "x".repeat(100_001)), Cause::ReplyTooLarge)] {
+    for (rest, cause) in
+        [(String::new(), Cause::Protocol), (format!("{:x}\r\n{}\r\n", 100_001, "x".repeat(100_001)), Cause::ReplyTooLarge)]
+    {
         let (session, mut client) = Bench::ready(unit()).await;
         let call = session.call(event("{}"));
         let id = taken(&mut client).await;
@@ -330,9 +341,10 @@ async fn a_runtime_without_code_waits_and_is_told_its_unit() {
 #[test]
 fn variables_are_those_of_the_service() {
     let mut unit = unit();
-    unit.env = [("TABLE", "t"), ("AWS_REGION", "mars"), ("LANG", "C"), ("_LAMBDA_TELEMETRY_LOG_FD", "1"), ("LD_LIBRARY_PATH", "/opt/x")]
-        .map(|(n, v)| (n.into(), v.into()))
-        .into();
+    unit.env =
+        [("TABLE", "t"), ("AWS_REGION", "mars"), ("LANG", "C"), ("_LAMBDA_TELEMETRY_LOG_FD", "1"), ("LD_LIBRARY_PATH", "/opt/x")]
+            .map(|(n, v)| (n.into(), v.into()))
+            .into();
     let env = |unit: &model::Unit, runtime: &model::ports::Runtime| -> std::collections::BTreeMap<String, String> {
         let plan = super::Lambda::default().plan(runtime, Some(unit), &facts()).unwrap();
         assert_eq!(plan.mounts.last().unwrap().target, "/var/task");

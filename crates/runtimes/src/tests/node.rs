@@ -2,7 +2,10 @@
 
 use super::rig::{Setup, finished, runtime};
 use futures_util::StreamExt;
-use model::{Frame, Reply, ReplyBody, ports::{SessionCall, SlotEnd}};
+use model::{
+    Frame, Reply, ReplyBody,
+    ports::{SessionCall, SlotEnd},
+};
 
 const VERSIONS: [&str; 4] = ["nodejs20.x", "nodejs22.x", "nodejs24.x", "nodejs18.x"];
 
@@ -42,8 +45,16 @@ async fn handlers_of_every_style_answer() {
         ("index.js", "exports.handler = async () => undefined", Ok("null")),
         ("index.js", "exports.handler = (e, c, cb) => cb(null, 'called')", Ok("\"called\"")),
         ("index.js", "exports.handler = (e, c, cb) => { setTimeout(() => cb(null, 'late'), 20) }", Ok("\"late\"")),
-        ("index.js", "let n = 0; exports.handler = (e, c, cb) => { setTimeout(() => n++, 30); cb(null, 'waits'); }", Ok("\"waits\"")),
-        ("index.js", "exports.handler = (e, c, cb) => { c.callbackWaitsForEmptyEventLoop = false; setInterval(() => {}, 1000); cb(null, 'now') }", Ok("\"now\"")),
+        (
+            "index.js",
+            "let n = 0; exports.handler = (e, c, cb) => { setTimeout(() => n++, 30); cb(null, 'waits'); }",
+            Ok("\"waits\""),
+        ),
+        (
+            "index.js",
+            "exports.handler = (e, c, cb) => { c.callbackWaitsForEmptyEventLoop = false; setInterval(() => {}, 1000); cb(null, 'now') }",
+            Ok("\"now\""),
+        ),
         ("index.js", "exports.handler = (e, c) => c.succeed({ok: 1})", Ok(r#"{"ok":1}"#)),
         ("index.js", "exports.handler = () => {}", Ok("null")),
         ("index.mjs", "await 0; export const handler = async (e) => import.meta.url.slice(0, 5)", Ok("\"file:\"")),
@@ -53,7 +64,11 @@ async fn handlers_of_every_style_answer() {
         ("index.js", "exports.handler = (e, c, cb) => cb(new Error('given'))", Err(("Error", "given"))),
         ("index.js", "exports.handler = (e, c, cb) => cb('text')", Err(("string", "text"))),
         ("index.js", "exports.handler = (e, c) => c.fail('why')", Err(("string", "why"))),
-        ("index.js", "exports.handler = async () => { const a = {}; a.a = a; return a }", Err(("Error", "Unable to stringify response body"))),
+        (
+            "index.js",
+            "exports.handler = async () => { const a = {}; a.a = a; return a }",
+            Err(("Error", "Unable to stringify response body")),
+        ),
     ];
     for (file, text, expected) in cases {
         let Some(function) = code(file, text).start().await else { return };
@@ -63,7 +78,11 @@ async fn handlers_of_every_style_answer() {
                 Ok(expected) => assert_eq!((answer.text.as_str(), answer.error.as_deref()), (*expected, None), "{text}"),
                 Err((kind, message)) => {
                     let said = answer.json();
-                    assert_eq!((said["errorType"].as_str(), said["errorMessage"].as_str()), (Some(*kind), Some(*message)), "{text}");
+                    assert_eq!(
+                        (said["errorType"].as_str(), said["errorMessage"].as_str()),
+                        (Some(*kind), Some(*message)),
+                        "{text}"
+                    );
                     assert!(said["trace"].is_array() && answer.error.is_some());
                 }
             }
@@ -96,7 +115,11 @@ async fn what_fails_at_start_is_reported_in_amazons_words() {
 #[tokio::test]
 async fn what_nobody_caught_fails_the_call_and_ends_the_process() {
     for (text, kind, status) in [
-        ("exports.handler = () => new Promise(() => Promise.reject(new Error('lost')))", "Runtime.UnhandledPromiseRejection", 128),
+        (
+            "exports.handler = () => new Promise(() => Promise.reject(new Error('lost')))",
+            "Runtime.UnhandledPromiseRejection",
+            128,
+        ),
         ("exports.handler = () => new Promise(() => setTimeout(() => { throw new Error('later') }, 1))", "Error", 129),
     ] {
         let Some(mut function) = code("index.js", text).start().await else { return };
@@ -199,7 +222,8 @@ async fn the_sdk_is_there_unless_the_package_brings_its_own() {
         let Some(function) = Setup::new(name, file, text).start().await else { return };
         println!("{file} with the SDK: ready after {:?}", function.started);
         assert_eq!(function.call("{}").await.text, "\"function\"");
-        let setup = Setup::new(name, file, text).file("node_modules/@aws-sdk/client-lambda/index.js", "exports.LambdaClient = 'own'");
+        let setup =
+            Setup::new(name, file, text).file("node_modules/@aws-sdk/client-lambda/index.js", "exports.LambdaClient = 'own'");
         assert_eq!(setup.start().await.unwrap().call("{}").await.text, "\"string\"");
     }
 }

@@ -65,7 +65,9 @@ async fn the_context_is_the_services() {
     let mut event = contracts::lambda::double::event("{}");
     let id = event.id.to_string();
     event.attributes.set(model::event::Attributes::CLIENT_CONTEXT, r#"{"custom":{"k":"ü"},"client":{"app_title":"t"},"w3c":{}}"#);
-    event.attributes.set(model::event::Attributes::COGNITO_IDENTITY, br#"{"cognitoIdentityId":"c","cognitoIdentityPoolId":"p"}"#.to_vec());
+    event
+        .attributes
+        .set(model::event::Attributes::COGNITO_IDENTITY, br#"{"cognitoIdentityId":"c","cognitoIdentityPoolId":"p"}"#.to_vec());
     let call = function.session.as_ref().unwrap_or_else(|f| panic!("{f}")).call(event);
     let got = finished(call).await.unwrap().json();
     let expected = serde_json::json!({
@@ -84,11 +86,21 @@ async fn answers_are_encoded_as_amazons_client_does() {
         ("return 'grüß'", Ok("\"grüß\"")),
         ("return b'\\x00raw'", Ok("\u{0}raw")),
         ("return {'a': (1, 2.5, True)}", Ok(r#"{"a": [1, 2.5, true]}"#)),
-        ("import decimal; return {'d': decimal.Decimal('1.10'), 'n': decimal.Decimal('NaN'), 's': 'x'}", Ok(r#"{"d": 1.10, "n": NaN, "s": "x"}"#)),
+        (
+            "import decimal; return {'d': decimal.Decimal('1.10'), 'n': decimal.Decimal('NaN'), 's': 'x'}",
+            Ok(r#"{"d": 1.10, "n": NaN, "s": "x"}"#),
+        ),
         ("return float('inf')", Ok("Infinity")),
         ("return {'b': b'text'}", Ok(r#"{"b": "text"}"#)),
-        ("return object()", Err(("Runtime.MarshalError", "Unable to marshal response: Object of type object is not JSON serializable"))),
-        ("return {1, 2}", Err(("Runtime.MarshalError", "Unable to marshal response: Object of type set is not JSON serializable"))),
+        ("import collections; return [collections.namedtuple('P', 'x y')(1, 2)]", Ok(r#"[{"x": 1, "y": 2}]"#)),
+        (
+            "return object()",
+            Err(("Runtime.MarshalError", "Unable to marshal response: Object of type object is not JSON serializable")),
+        ),
+        (
+            "return {1, 2}",
+            Err(("Runtime.MarshalError", "Unable to marshal response: Object of type set is not JSON serializable")),
+        ),
         ("raise ValueError('no')", Err(("ValueError", "no"))),
         ("raise KeyError('k')", Err(("KeyError", "'k'"))),
         ("class Own(Exception): pass\n    raise Own('mine')", Err(("Own", "mine"))),
@@ -110,7 +122,10 @@ async fn answers_are_encoded_as_amazons_client_does() {
                     let said = answer.json();
                     assert_eq!(said["errorType"], *kind, "{body}");
                     assert!(said["errorMessage"].as_str().unwrap().ends_with(message), "{body}: {said}");
-                    assert_eq!(answer.error.as_deref(), Some(if kind.starts_with("Runtime.") { *kind } else { "Runtime.Unknown" }));
+                    assert_eq!(
+                        answer.error.as_deref(),
+                        Some(if kind.starts_with("Runtime.") { *kind } else { "Runtime.Unknown" })
+                    );
                     let trace = said["stackTrace"].as_array().unwrap();
                     assert!(kind.starts_with("Runtime.") || trace[0].as_str().unwrap().contains("index.py\", line"), "{said}");
                     assert!(!said.to_string().contains("_myna"), "our own frames: {said}");
@@ -126,7 +141,12 @@ async fn what_fails_at_start_is_reported_in_amazons_words() {
     let ok = "def handler(event, context): pass\n";
     let cases: &[(&str, &str, &str, &str)] = &[
         ("index.handler", "def handler(\n", "Runtime.UserCodeSyntaxError", "Syntax error in module 'index': "),
-        ("index.handler", "import no_such_thing\n", "Runtime.ImportModuleError", "Unable to import module 'index': No module named 'no_such_thing'"),
+        (
+            "index.handler",
+            "import no_such_thing\n",
+            "Runtime.ImportModuleError",
+            "Unable to import module 'index': No module named 'no_such_thing'",
+        ),
         ("nothing.handler", ok, "Runtime.ImportModuleError", "Unable to import module 'nothing': No module named 'nothing'"),
         ("index.missing", ok, "Runtime.HandlerNotFound", "Handler 'missing' missing on module 'index'"),
         ("index", ok, "Runtime.MalformedHandlerName", "Bad handler 'index': not enough values to unpack (expected 2, got 1)"),
@@ -215,7 +235,10 @@ async fn json_logs_are_objects_with_levels() {
     assert_eq!(function.call("{}").await.json()["errorType"], "ValueError");
     let line = function.logged("shown").await;
     let object: serde_json::Value = serde_json::from_slice(&line.text).unwrap();
-    assert_eq!((line.level.as_deref(), &object["message"], &object["level"]), (Some("WARN"), &"shown 1".into(), &"WARNING".into()));
+    assert_eq!(
+        (line.level.as_deref(), &object["message"], &object["level"]),
+        (Some("WARN"), &"shown 1".into(), &"WARNING".into())
+    );
     assert_eq!((&object["logger"], &object["key"]), (&"mine".into(), &"v".into()));
     assert!(object["requestId"].as_str().unwrap().len() == 36 && object["odd"].is_string());
     let error: serde_json::Value = serde_json::from_slice(&function.logged("\"bad\"").await.text).unwrap();
@@ -227,7 +250,11 @@ async fn json_logs_are_objects_with_levels() {
 /// Bodies near the limit, in both directions, and what is past it.
 #[tokio::test]
 async fn large_bodies_pass_whole() {
-    let Some(function) = code("def handler(event, context): return event if isinstance(event, str) else 'x' * event\n").start().await else { return };
+    let Some(function) =
+        code("def handler(event, context): return event if isinstance(event, str) else 'x' * event\n").start().await
+    else {
+        return;
+    };
     let event = format!("\"{}\"", "y".repeat(6_000_000));
     assert_eq!(function.call(event.clone()).await.text, event);
     assert_eq!(function.call("6291554").await.text.len(), 6_291_556);

@@ -113,8 +113,11 @@ impl Setup {
         let begun = Instant::now();
         let (child, lines) = spawn(&plan, package.path());
         let opened = bench.open(given.cloned());
-        let mut session = tokio::time::timeout(Duration::from_secs(20), opened).await.expect("the runtime never asked for an event");
-        if self.unbound && let Ok(unbound) = &session {
+        let mut session =
+            tokio::time::timeout(Duration::from_secs(20), opened).await.expect("the runtime never asked for an event");
+        if self.unbound
+            && let Ok(unbound) = &session
+        {
             let begun = Instant::now();
             let bound = unbound.bind(Arc::new(unit), &double::facts()).await;
             println!("{} bound in {:?}", self.runtime, begun.elapsed());
@@ -136,7 +139,13 @@ fn spawn(plan: &model::ports::StartPlan, package: &Path) -> (Child, Arc<Mutex<Ve
             .map(|path| {
                 mounts
                     .iter()
-                    .find_map(|m| Some(format!("{}{}", m.source.display(), path.strip_prefix(&m.target).filter(|r| r.is_empty() || r.starts_with('/'))?)))
+                    .find_map(|m| {
+                        Some(format!(
+                            "{}{}",
+                            m.source.display(),
+                            path.strip_prefix(&m.target).filter(|r| r.is_empty() || r.starts_with('/'))?
+                        ))
+                    })
                     .unwrap_or_else(|| path.to_owned())
             })
             .collect::<Vec<_>>()
@@ -147,7 +156,8 @@ fn spawn(plan: &model::ports::StartPlan, package: &Path) -> (Child, Arc<Mutex<Ve
     command.args(process.argv[1..].iter().map(|a| outside(a.to_str().unwrap()))).env_clear().current_dir(package);
     for (name, value) in &process.env {
         let (name, value) = (name.to_str().unwrap(), value.to_str().unwrap());
-        let value = if name == "AWS_LAMBDA_RUNTIME_API" || name.starts_with("AWS_ENDPOINT") { value.to_owned() } else { outside(value) };
+        let value =
+            if name == "AWS_LAMBDA_RUNTIME_API" || name.starts_with("AWS_ENDPOINT") { value.to_owned() } else { outside(value) };
         command.env(name, value);
     }
     use std::os::fd::AsRawFd;
@@ -227,7 +237,8 @@ impl Function {
 
 pub async fn finished(call: SessionCall) -> Result<Answer, Fault> {
     let SessionCall { reply, free } = call;
-    let Reply { head, body } = tokio::time::timeout(Duration::from_secs(20), reply).await.expect("no answer").map_err(|f| f.fault)?;
+    let Reply { head, body } =
+        tokio::time::timeout(Duration::from_secs(20), reply).await.expect("no answer").map_err(|f| f.fault)?;
     let ReplyBody::Bytes(body) = body else { panic!("streamed") };
     let end = tokio::time::timeout(Duration::from_secs(20), free).await.expect("never free");
     assert_eq!(end, SlotEnd::Free);
