@@ -132,7 +132,7 @@ fn a_folder_is_created_with_what_was_found_and_without_what_is_private() {
             (404, "ResourceNotFoundException", json!({ "Type": "User", "Message": "Function not found: hello" }))
         }
         ("GET", "/2015-03-31/functions/hello/configuration") => (200, "", configuration("hello")),
-        ("GET", "/admin/v1/runtimes") => (200, "", json!([{ "name": "python3.12", "found": "CPython 3.12" }])),
+        ("GET", "/admin/v1/runtimes?family=python") => (200, "", json!([{ "name": "python3.12", "found": "CPython 3.12" }])),
         ("GET", "/admin/v1/status") => {
             (200, "", json!({ "account": "000000000000", "default_role": "arn:aws:iam::000000000000:role/myna-default" }))
         }

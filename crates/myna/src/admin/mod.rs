@@ -28,6 +28,14 @@ pub trait AdminHost: Send + Sync {
     fn access(&self) -> wire::Access;
     /// Every language runtime that a function may name, found here or not.
     fn runtimes(&self) -> Fut<'_, Vec<wire::RuntimeRow>>;
+    /// The same for names that begin so (`python`): asking an interpreter its version takes a while, so fewer are asked.
+    fn runtimes_of<'a>(&'a self, family: &'a str) -> Fut<'a, Vec<wire::RuntimeRow>> {
+        Box::pin(async move {
+            let mut rows = self.runtimes().await;
+            rows.retain(|r| r.name.starts_with(family));
+            rows
+        })
+    }
     /// Install what a runtime needs; each step is said as it begins. Dropping the future gives up.
     fn install<'a>(&'a self, name: &'a str, say: mpsc::UnboundedSender<String>) -> Fut<'a, Result<wire::RuntimeRow, Fault>>;
     /// What this machine can't do, or only worse, as found when the platform started.
@@ -94,7 +102,10 @@ impl Admin {
             ("GET", ["admin", "v1", "status"]) => Ok(json(&self.host.status())),
             ("GET", ["admin", "v1", "access"]) => Ok(json(&self.host.access())),
             ("GET", ["admin", "v1", "findings"]) => Ok(json(&self.host.findings())),
-            ("GET", ["admin", "v1", "runtimes"]) => Ok(json(&self.host.runtimes().await)),
+            ("GET", ["admin", "v1", "runtimes"]) => Ok(json(&match query.get("family") {
+                Some(family) => self.host.runtimes_of(family).await,
+                None => self.host.runtimes().await,
+            })),
             ("POST", ["admin", "v1", "runtimes", name, "install"]) => Ok(self.install((*name).to_string())),
             ("POST", ["admin", "v1", "console-link"]) => Ok(json(&wire::ConsoleLink { url: self.host.console_link()? })),
             ("GET", ["admin", "v1", "functions", name, "observed"]) => {

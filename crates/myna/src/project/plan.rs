@@ -47,13 +47,27 @@ pub fn name(source: &Source, options: &Options) -> String {
     options.name.clone().or_else(|| source.settings.name.clone()).unwrap_or_else(|| source.default_name())
 }
 
-pub fn plan(
-    source: &Source,
-    options: &Options,
-    existing: Option<&Config>,
-    runtimes: &[RuntimeRow],
-    out: &Out,
-) -> Result<Plan, Problem> {
+/// A plan that may still lack its runtime.
+pub struct Draft {
+    plan: Plan,
+    undecided: Option<Language>,
+}
+
+impl Draft {
+    /// The language whose runtimes must be known to complete it.
+    pub fn undecided(&self) -> Option<Language> {
+        self.undecided
+    }
+
+    pub fn decide(mut self, source: &Source, runtimes: &[RuntimeRow]) -> Result<Plan, Problem> {
+        if let Some(language) = self.undecided {
+            self.plan.runtime = runtime::choose(language, &*source.tree(), runtimes).map(|c| value(c.name, c.why))?;
+        }
+        Ok(self.plan)
+    }
+}
+
+pub fn draft(source: &Source, options: &Options, existing: Option<&Config>, out: &Out) -> Result<Draft, Problem> {
     let (settings, tree) = (&source.settings, source.tree());
     let mut findings = source.findings();
     let notes = one_system(&findings, source, options, out)?;
@@ -84,14 +98,13 @@ pub fn plan(
     };
     let kept =
         existing.filter(|c| language_of_runtime(&c.runtime) == Some(language)).map(|c| value(&c.runtime, "as deployed before"));
-    let runtime = match said_runtime.or(kept) {
-        Some(runtime) => runtime,
-        None => runtime::choose(language, &*tree, runtimes).map(|c| value(c.name, c.why))?,
-    };
+    let asked = || runtime::choose(language, &*tree, &[]).ok().map(|c| value(c.name, c.why));
+    let runtime = said_runtime.or(kept).or_else(asked);
+    let undecided = runtime.is_none().then_some(language);
     more.extend(notes);
-    Ok(Plan {
+    let plan = Plan {
         name: name(source, options),
-        runtime,
+        runtime: runtime.unwrap_or_else(|| value("", "")),
         handler,
         contents,
         notes: more,
@@ -100,7 +113,8 @@ pub fn plan(
         description: options.description.clone().or_else(|| settings.description.clone()),
         role: options.role.clone().or_else(|| settings.role.clone()),
         env: env(options, settings.env.as_ref(), existing),
-    })
+    };
+    Ok(Draft { plan, undecided })
 }
 
 fn first(said: [(&Option<String>, &str); 2]) -> Option<Value> {
@@ -222,7 +236,7 @@ mod tests {
     }
     fn planned(temp: &tempfile::TempDir, options: &Options, existing: Option<&Config>) -> Result<Plan, Problem> {
         let source = Source::open(temp.path(), &[], Vec::new()).unwrap();
-        plan(&source, options, existing, &rows(), &Out::new(true, false))
+        draft(&source, options, existing, &Out::new(true, false))?.decide(&source, &rows())
     }
     const PYTHON: (&str, &str) = ("lambda_function.py", "def lambda_handler(event, context):\n  return 1");
 

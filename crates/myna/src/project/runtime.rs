@@ -36,7 +36,7 @@ pub fn choose(language: Language, tree: &dyn Tree, rows: &[RuntimeRow]) -> Resul
     }
 }
 
-fn family(language: Language) -> &'static str {
+pub fn family(language: Language) -> &'static str {
     match language {
         Language::Python => "python",
         Language::Node => "nodejs",

@@ -1,6 +1,6 @@
 //! A plan carried out: created when there is no such function, else updated, and waited for.
 
-use super::{options::Options, pack::Packer, plan, plan::Plan, source::Source};
+use super::{options::Options, pack::Packer, plan, plan::Plan, runtime, source::Source};
 use crate::{
     admin::wire::{RuntimeRow, Status},
     cli::{Ctx, problem::Problem, units},
@@ -48,15 +48,7 @@ pub async fn deploy(ctx: &Ctx, api: &Api, path: &Path, options: &Options, packer
     }
     let name = plan::name(&source, options);
     let existing = lambda::find(api, &name).await?;
-    // A function that exists keeps its runtime, mostly; the list is only needed where one is chosen.
-    let runtimes: Vec<RuntimeRow> =
-        if existing.is_some() && options.runtime.is_none() { Vec::new() } else { api.read("/admin/v1/runtimes").await? };
-    let plan = match plan::plan(&source, options, existing.as_ref(), &runtimes, &ctx.out) {
-        Err(_) if runtimes.is_empty() => {
-            plan::plan(&source, options, existing.as_ref(), &api.read::<Vec<RuntimeRow>>("/admin/v1/runtimes").await?, &ctx.out)?
-        }
-        planned => planned?,
-    };
+    let plan = plan(ctx, api, &source, options, existing.as_ref()).await?;
     let first = packer.is_fresh();
     let (archive, files) = source.pack(&plan.contents, packer)?;
     if first {
@@ -91,6 +83,16 @@ pub async fn deploy(ctx: &Ctx, api: &Api, path: &Path, options: &Options, packer
     packer.sent = Some(function.code_sha256.clone());
     let url = if options.url { Some(open_url(api, &name).await?) } else { None };
     Ok(Sent { function, what, took: began.elapsed(), url })
+}
+
+/// Which runtimes the platform has is asked only where one must be chosen: finding out takes a while.
+async fn plan(ctx: &Ctx, api: &Api, source: &Source, options: &Options, existing: Option<&Config>) -> Result<Plan, Problem> {
+    let draft = plan::draft(source, options, existing, &ctx.out)?;
+    let runtimes: Vec<RuntimeRow> = match draft.undecided() {
+        Some(language) => api.read(&format!("/admin/v1/runtimes?family={}", runtime::family(language))).await?,
+        None => Vec::new(),
+    };
+    draft.decide(source, &runtimes)
 }
 
 /// What was found and why, before anything is sent.

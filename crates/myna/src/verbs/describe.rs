@@ -49,7 +49,8 @@ async fn gather(api: &Api, name: &str) -> Result<Value, crate::cli::problem::Pro
     let urls = lambda::list(api, &format!("/2021-10-31/functions/{plain}/urls"), "FunctionUrlConfigs").await?;
     let observed = api.get(&format!("/admin/v1/functions/{plain}/observed")).await?;
     let recent = api.get(&format!("/admin/v1/invocations?function={plain}&limit=5")).await?;
-    let runtimes: Vec<RuntimeRow> = api.read("/admin/v1/runtimes").await?;
+    let named = segment(configuration["Runtime"].as_str().unwrap_or_default());
+    let runtimes: Vec<RuntimeRow> = api.read(&format!("/admin/v1/runtimes?family={named}")).await?;
     let runtime = runtimes.into_iter().find(|r| configuration["Runtime"] == r.name.as_str());
     Ok(json!({
         "configuration": configuration, "tags": function["Tags"], "concurrency": function["Concurrency"], "versions": versions, "aliases": aliases,

@@ -32,7 +32,7 @@ for path in sys.argv[1:]:
 impl Checker {
     /// For the runtime of that name; where its program isn't known, nothing is checked.
     pub async fn for_runtime(api: &Api, runtime: &str) -> Self {
-        let rows: Vec<RuntimeRow> = api.read("/admin/v1/runtimes").await.unwrap_or_default();
+        let rows: Vec<RuntimeRow> = api.read(&format!("/admin/v1/runtimes?family={runtime}")).await.unwrap_or_default();
         let program = rows.into_iter().find(|r| r.name == runtime).and_then(|r| r.program);
         let kind =
             if runtime.starts_with("python") { Some(Kind::Python) } else { runtime.starts_with("nodejs").then_some(Kind::Node) };
