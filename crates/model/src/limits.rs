@@ -18,7 +18,7 @@ pub const WAITING_PER_FUNCTION_MAX: usize = 10_000;
 /// How long a call may wait for a slot before it is answered "exhausted".
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Descriptors that one instance needs on the host.
-pub const DESCRIPTORS_PER_INSTANCE: u64 = 10;
+pub const DESCRIPTORS_PER_INSTANCE: u64 = 14;
 /// Function calls function calls function …
 pub const HOPS_MAX: u32 = 16;
 /// An instance that has been idle this long is frozen.

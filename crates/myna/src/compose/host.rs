@@ -73,6 +73,11 @@ impl Host {
         let phase = self.phase.clone();
         Arc::new(move || phase.load(Ordering::Acquire) == Phase::Ready as u8)
     }
+    /// Nothing of the sandboxes is left after this; their instances were killed before.
+    pub fn close(&self) {
+        self.sandbox.close();
+        self.store.close();
+    }
     pub async fn sweep(&self) -> Vec<Leftover> {
         self.sandbox.sweep().await
     }

@@ -44,7 +44,6 @@ pub struct Built {
     store: Arc<Store>,
     dialects: Vec<Arc<dyn Dialect>>,
     node: Arc<Node>,
-    aws: Arc<AwsDoor>,
     doors: gateway::Bound,
 }
 
@@ -128,7 +127,7 @@ impl Built {
         host.set_console(console.clone());
         let admin = Arc::new(Admin::new(platform, host.clone(), dialects::aws::logs::format));
         let doors = gateway::open(open_doors(&config, &dir, &aws, &admin, &console, &settings))?;
-        Ok(Self { host, engine, store, dialects, node, aws, doors })
+        Ok(Self { host, engine, store, dialects, node, doors })
     }
 
     /// Serve until `stop`, then take everything down. Nothing of an instance is left when this returns.
@@ -150,9 +149,8 @@ impl Built {
         housekeeping.abort();
         maintenance.abort();
         self.engine.shutdown().await;
-        drop(self.aws);
-        let store = self.store.clone();
-        tokio::task::spawn_blocking(move || store.close()).await?;
+        let host = self.host.clone();
+        tokio::task::spawn_blocking(move || host.close()).await?;
         Ok(report)
     }
 }

@@ -113,6 +113,13 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Leave nothing behind. Call it when every instance was killed; it waits until the last has ended.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+}
+
 impl Inner {
     /// Sends an order. A spawner that has died is replaced once; its instances have died with it.
     pub(crate) fn order(&self, order: &Order, fds: &[BorrowedFd<'_>]) -> Result<(), Fault> {
@@ -229,8 +236,14 @@ impl Sandbox for Process {
 }
 
 impl Drop for Inner {
-    /// Nobody has an instance any more: once the last ends are through, the groups go.
     fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Inner {
+    /// Once the last ends are through, the groups go.
+    fn close(&self) {
         let (done, all) = std::sync::mpsc::channel();
         let spares = self.spares.clone();
         self.yard.later(Box::new(move || {
