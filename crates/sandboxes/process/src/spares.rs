@@ -8,7 +8,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -21,13 +21,15 @@ pub struct Spares {
     life: String,
     next: AtomicU64,
     ready: Mutex<Vec<Group>>,
+    /// The platform is stopping: none are made ahead any more.
+    closed: AtomicBool,
 }
 
 impl Spares {
     pub fn new(all: &Arc<Hierarchies>, yard: &Arc<Yard>) -> Arc<Spares> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis());
         let life = format!("i-{now:x}-{}", std::process::id());
-        Arc::new(Spares { all: all.clone(), yard: yard.clone(), life, next: AtomicU64::new(0), ready: Mutex::default() })
+        Arc::new(Spares { all: all.clone(), yard: yard.clone(), life, next: AtomicU64::new(0), ready: Mutex::default(), closed: AtomicBool::new(false) })
     }
 
     fn ready(&self) -> MutexGuard<'_, Vec<Group>> {
@@ -57,6 +59,7 @@ impl Spares {
 
     /// No more of them.
     pub fn clear(&self) {
+        self.closed.store(true, Ordering::Release);
         for group in self.ready().drain(..) {
             let _ = group.remove();
         }
@@ -64,7 +67,7 @@ impl Spares {
 
     /// Failing is for whoever really needs one to report.
     fn fill(&self) {
-        while self.ready().len() < SPARES {
+        while self.ready().len() < SPARES && !self.closed.load(Ordering::Acquire) {
             let Ok(group) = self.make() else { return };
             self.ready().push(group);
         }

@@ -122,8 +122,10 @@ async fn serve(
         Ok(call) => call,
         Err(fault) => return failure(&fault, &id_text),
     };
+    let unit = call.unit.clone();
     let mut reply = answer(call, url.streamed).await.unwrap_or_else(|fault| failure(&fault, &id_text));
     respond::put(&mut reply, "x-amzn-requestid", &id_text);
+    respond::put(&mut reply, lambda::CODE, lambda::code(&unit));
     reply
 }
 
