@@ -17,7 +17,6 @@ use std::{
 
 /// What an instance became when it got its unit.
 pub struct Bound {
-    pub unit: Arc<Unit>,
     pub facts: InstanceFacts,
     pub stream: Arc<Stream>,
 }
@@ -30,12 +29,6 @@ struct Generation {
     exit: Option<Exit>,
 }
 
-/// Frozen or not, and by how many calls it is in use: changed together, so that nothing is frozen while it serves.
-struct Ice {
-    frozen: bool,
-    users: u32,
-}
-
 pub struct Live {
     pub id: InstanceId,
     pub parts: Arc<Parts>,
@@ -44,10 +37,14 @@ pub struct Live {
     pub output: Output,
     bound: OnceLock<Bound>,
     generation: Mutex<Generation>,
-    ice: tokio::sync::Mutex<Ice>,
+    /// Whether it is frozen.
+    ice: tokio::sync::Mutex<bool>,
+    /// Held while processes are ended or started again, so that one never meets the other.
+    pub change: tokio::sync::Mutex<()>,
     /// How long it took to come up; taken by the first call.
     init: Mutex<Option<Started>>,
     measured: Mutex<(Mono, Measured)>,
+    /// By how many it is in use. Raised before anybody waits for the ice, so that nothing is frozen that is about to serve.
     serving: AtomicU32,
 }
 
@@ -72,32 +69,30 @@ impl Live {
             sandbox,
             bound: OnceLock::new(),
             generation: Mutex::new(Generation { number: 0, session: None, exit: None }),
-            ice: tokio::sync::Mutex::new(Ice { frozen: false, users: 0 }),
+            ice: tokio::sync::Mutex::new(false),
+            change: tokio::sync::Mutex::new(()),
             init: Mutex::new(None),
             measured: Mutex::new((Mono(0), Measured::default())),
             serving: AtomicU32::new(0),
         })
     }
 
-    pub fn unit(&self) -> Option<&Arc<Unit>> {
-        self.bound.get().map(|b| &b.unit)
-    }
     pub fn bound(&self) -> Option<&Bound> {
         self.bound.get()
     }
 
     /// From here on the instance is this unit's.
-    pub fn bind(&self, unit: Arc<Unit>, initialization: &'static str) -> &Bound {
+    pub fn bind(&self, unit: &Unit, initialization: &'static str) -> &Bound {
         let wall_ms = self.parts.clock.wall_ms();
         let bound = self.bound.get_or_init(|| {
-            let stream = identity::stream(&unit, self.id, wall_ms);
-            let credential = identity::credential(&unit, self.id);
+            let stream = identity::stream(unit, self.id, wall_ms);
+            let credential = identity::credential(unit, self.id);
             if let Some(credential) = &credential {
                 let caller = InstanceCaller { principal: credential.principal.clone(), credential: credential.clone(), hops: 0 };
                 let _ = self.host.caller.set(caller);
             }
             let (id, region, log_stream) = (self.id, self.parts.region.clone(), stream.name.clone());
-            Bound { facts: InstanceFacts { id, region, log_stream, initialization, credential }, stream, unit }
+            Bound { facts: InstanceFacts { id, region, log_stream, initialization, credential }, stream }
         });
         self.output.bind(bound.stream.clone());
         bound
@@ -121,10 +116,11 @@ impl Live {
             generation.session = Some(session);
         }
     }
-    /// The session, while its processes live.
-    pub fn session(&self) -> Option<Arc<dyn Session>> {
+    /// The session and the number of its generation, while its processes live.
+    pub fn session(&self) -> Option<(u64, Arc<dyn Session>)> {
         let generation = lock(&self.generation);
-        generation.session.clone().filter(|_| generation.exit.is_none())
+        let session = generation.session.clone().filter(|_| generation.exit.is_none())?;
+        Some((generation.number, session))
     }
     /// Note that the runtime of a generation has ended; `None` when that is no news.
     pub fn exited(&self, number: u64, exit: Exit) -> Option<Option<Arc<dyn Session>>> {
@@ -139,15 +135,38 @@ impl Live {
         lock(&self.generation).exit
     }
 
-    /// End the generation: kill all its processes, keep the sandbox. Whatever waits for its session fails with `fault`.
-    pub async fn end_generation(&self, fault: Fault) -> Result<(), Fault> {
+    /// The generation with this number was ended by the platform.
+    pub fn ended(&self, number: u64) -> bool {
+        lock(&self.generation).number != number
+    }
+    pub fn generation(&self) -> u64 {
+        lock(&self.generation).number
+    }
+    /// Nothing runs in it and nothing will.
+    pub fn condemn(&self) {
+        let mut generation = lock(&self.generation);
+        generation.number += 1;
+        generation.session = None;
+        generation.exit = Some(Exit::Gone);
+    }
+
+    /// End a generation: kill all its processes, keep the sandbox. Whatever waits for its session fails with `fault`, afterwards.
+    /// Returns when they are dead, whoever killed them.
+    pub async fn end_generation(&self, number: u64, fault: Fault) -> Result<(), Fault> {
+        let _alone = self.change.lock().await;
         let session = {
             let mut generation = lock(&self.generation);
+            if generation.number != number {
+                return Ok(());
+            }
             generation.number += 1;
             generation.session.take()
         };
         self.output.drain();
         let killed = self.sandbox.kill_group(Group::Runtime).await;
+        if killed.is_err() {
+            self.condemn();
+        }
         if let Some(session) = session {
             session.close(fault);
         }
@@ -165,34 +184,39 @@ impl Live {
         self.sandbox.limit(limits).await
     }
 
-    /// In use from here on; thawed if it was frozen.
-    pub async fn wake(&self) -> Result<(), Fault> {
-        let mut ice = self.ice.lock().await;
-        ice.users += 1;
+    /// In use from here on, until [`Live::leave`].
+    pub fn enter(&self) {
         self.serving.fetch_add(1, Ordering::Relaxed);
-        if ice.frozen {
-            self.sandbox.freeze(false).await?;
-            ice.frozen = false;
-        }
-        Ok(())
     }
-    /// Not in use any more; it may be frozen.
-    pub async fn release(&self) {
-        self.ice.lock().await.users -= 1;
+    pub fn leave(&self) {
         self.serving.fetch_sub(1, Ordering::Relaxed);
     }
-    /// Freeze it, unless it is in use.
-    pub async fn rest(&self) {
-        let mut ice = self.ice.lock().await;
-        if ice.users == 0 && !ice.frozen {
-            match self.sandbox.freeze(true).await {
-                Ok(()) => ice.frozen = true,
-                Err(fault) => tracing::debug!(instance = %self.id, "not frozen: {fault}"),
-            }
-        }
+    /// In use until what this returns is dropped.
+    pub fn in_use(self: &Arc<Self>) -> InUse {
+        self.enter();
+        InUse(self.clone())
     }
     pub fn serving(&self) -> bool {
         self.serving.load(Ordering::Relaxed) > 0
+    }
+    /// Thawed, if it was frozen. Whoever calls it has entered.
+    pub async fn wake(&self) -> Result<(), Fault> {
+        let mut frozen = self.ice.lock().await;
+        if *frozen {
+            self.sandbox.freeze(false).await?;
+            *frozen = false;
+        }
+        Ok(())
+    }
+    /// Freeze it, unless it is in use. Who enters meanwhile wakes it afterwards: both take the ice.
+    pub async fn rest(&self) {
+        let mut frozen = self.ice.lock().await;
+        if !self.serving() && !*frozen {
+            match self.sandbox.freeze(true).await {
+                Ok(()) => *frozen = true,
+                Err(fault) => tracing::debug!(instance = %self.id, "not frozen: {fault}"),
+            }
+        }
     }
 
     pub fn started(&self, times: Started) {
@@ -223,6 +247,14 @@ impl Live {
         }
         self.sandbox.kill().await;
         self.output.drain();
+    }
+}
+
+pub struct InUse(Arc<Live>);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

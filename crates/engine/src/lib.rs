@@ -2,16 +2,21 @@
 //! whatever contract and sandbox run it.
 //!
 //! [`pools`] decides and [`keepalive`] learns: pure state machines over a clock. The rest carries their decisions out: [`start`]
-//! brings instances up, [`invoke`] is the way of one call, [`output`] reads what instances write, [`unbound`] keeps language
-//! runtimes started before anybody asks.
+//! brings instances up, [`invoke`] finds one for a call, [`held`] is its slot, [`run`] sees it through and [`account`] writes it
+//! down, [`output`] reads what instances write, [`unbound`] keeps language runtimes started before anybody asks, [`housekeeper`]
+//! lets go what rests.
 
+mod account;
 pub mod catalog;
+mod held;
+mod housekeeper;
 mod identity;
 mod instance;
 mod invoke;
 pub mod keepalive;
 mod output;
 pub mod pools;
+mod run;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -20,6 +25,7 @@ mod unbound;
 pub use keepalive::KeepAlive;
 
 use catalog::Catalog;
+use held::{Held, Waiter};
 use instance::Live;
 use model::{
     Cause, Clock, Fault, Function, InstanceId, ModelOp, RevisionId, TenantId, Unit,
@@ -35,9 +41,8 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 /// Finds language environments by name.
 pub trait Runtimes: Send + Sync {
@@ -75,7 +80,7 @@ pub struct Parts {
 }
 
 struct State {
-    pools: Pools<oneshot::Sender<Lease>>,
+    pools: Pools<Waiter>,
     live: HashMap<InstanceId, Arc<Live>>,
     /// Revisions whose initialisation keeps failing.
     broken: HashMap<RevisionId, Broken>,
@@ -87,9 +92,6 @@ struct Broken {
     until: model::Mono,
     fault: Fault,
 }
-
-/// A slot of an instance, or the news that there will be none.
-type Lease = Result<Arc<Live>, start::Failure>;
 
 pub struct Engine {
     parts: Arc<Parts>,
@@ -164,19 +166,20 @@ impl Engine {
         self.act(state);
     }
 
-    /// Carry out what the pools decided, outside their lock.
-    fn act(&self, mut state: MutexGuard<'_, State>) {
+    /// Carry out what the pools decided, and let the housekeeper know.
+    fn act(&self, state: MutexGuard<'_, State>) {
+        self.carry_out(state);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn carry_out(&self, mut state: MutexGuard<'_, State>) {
+        let (mut freezing, mut refused) = (Vec::new(), Vec::new());
         while state.pools.has_actions() {
-            let (mut freezing, mut refused) = (Vec::new(), Vec::new());
             for action in state.pools.actions() {
                 match action {
-                    Action::Grant { waiter, id } => {
-                        let live = state.live.get(&id).cloned();
-                        let lease = live.ok_or_else(|| Fault::internal("a granted instance has no process").into());
-                        if waiter.send(lease).is_err() {
-                            refused.push(id);
-                        }
-                    }
+                    Action::Grant { waiter, id } => refused.extend(self.grant(&mut state, waiter, id)),
                     Action::Start { id, revision, provisioned } => {
                         self.runtime.spawn(self.strong().start(id, revision, provisioned));
                     }
@@ -187,25 +190,27 @@ impl Engine {
                     }
                 }
             }
-            let now = self.parts.clock.mono();
-            for id in refused {
-                // Whoever waited has gone between the decision and now; the slot is counted for its function.
-                if let Some(key) = state.live.get(&id).and_then(|l| l.unit()).map(|u| (u.tenant.clone(), u.function.clone())) {
-                    state.pools.freed(id, &key, now);
-                }
-            }
-            if !freezing.is_empty() {
-                self.runtime.spawn(async move {
-                    for live in freezing {
-                        live.rest().await;
-                    }
-                });
-            }
         }
         drop(state);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
-            self.wake.notify_one();
+        // Whoever waited for them has gone between the decision and now: dropping them gives the slots back.
+        drop(refused);
+        if !freezing.is_empty() {
+            self.runtime.spawn(async move {
+                for live in freezing {
+                    live.rest().await;
+                }
+            });
         }
+    }
+
+    /// Hand a slot to who waited for it; returns what could not be handed over.
+    fn grant(&self, state: &mut State, waiter: Waiter, id: InstanceId) -> Option<held::Lease> {
+        let Waiter { key, wake } = waiter;
+        let Some(live) = state.live.get(&id) else {
+            state.pools.spent(id, &key, self.parts.clock.mono());
+            return wake.send(Err(Fault::internal("a granted instance has no process").into())).err();
+        };
+        wake.send(Ok(Held::new(self.strong(), live.clone(), key))).err()
     }
 
     async fn bury(self: Arc<Self>, id: InstanceId, live: Option<Arc<Live>>) {
@@ -220,42 +225,6 @@ impl Engine {
         state.live.remove(&id);
         state.pools.gone(id, self.parts.clock.mono());
         self.act(state);
-    }
-
-    /// Freezes and lets go what rests; ends with the engine. One per engine.
-    pub async fn housekeep(self: Arc<Self>) {
-        let mut expire_at = model::Mono(0);
-        loop {
-            let now = self.parts.clock.mono();
-            let freeze_at = self.tidy(now, &mut expire_at);
-            self.unbound.expire(now).await;
-            if let Some(at) = freeze_at {
-                tokio::time::sleep(at.since(now).max(Duration::from_millis(5))).await;
-                continue;
-            }
-            self.asleep.store(true, Ordering::Release);
-            tokio::select! {
-                () = tokio::time::sleep(expire_at.since(now)) => {}
-                () = self.wake.notified() => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    // Something changed: what is due to go may be due sooner.
-                    expire_at = expire_at.min(self.parts.clock.mono() + Duration::from_secs(1));
-                }
-            }
-            self.asleep.store(false, Ordering::Release);
-        }
-    }
-
-    /// Returns when there is more to freeze; `expire_at` becomes the time when more is due to go.
-    fn tidy(&self, now: model::Mono, expire_at: &mut model::Mono) -> Option<model::Mono> {
-        let mut state = self.lock();
-        let freeze_at = state.pools.freeze(now);
-        if now >= *expire_at {
-            let next = state.pools.expire(now);
-            *expire_at = next.unwrap_or(now + Duration::from_secs(60)).clamp(now + Duration::from_millis(250), now + Duration::from_secs(60));
-        }
-        self.act(state);
-        freeze_at
     }
 
     /// Kill everything. Nothing of an instance is left when this returns.

@@ -3,9 +3,10 @@
 use crate::{
     Broken, Engine, State,
     instance::{Live, Started},
+    pools,
 };
 use model::{
-    Cause, Fault, Fut, InstanceId, RevisionId, Unit,
+    Cause, Fault, Fut, InstanceId, Mono, RevisionId, Unit,
     log::Line,
     ports::{Contract, Runtime, Session, Slots, StartPlan},
     sandbox::{Exit, Mount, Spec},
@@ -17,18 +18,19 @@ use tokio::sync::oneshot;
 pub struct Failure {
     pub fault: Fault,
     pub live: Option<Arc<Live>>,
+    /// How long the attempt took, and how much of it was initialisation.
+    pub sandbox: Duration,
+    pub init: Duration,
 }
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        Self { fault, live: None }
+        Self { fault, live: None, sandbox: Duration::ZERO, init: Duration::ZERO }
     }
 }
 
 /// After this many failures in a row, calls are answered with the last failure for a while instead of another try.
 const PATIENCE: u32 = 4;
-/// How long, at most.
-const BREAK_MAX: Duration = Duration::from_secs(10);
 /// A process that reported why it can't start may end before its report was read.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
@@ -42,8 +44,9 @@ impl Engine {
         };
         match outcome {
             Ok((live, slots)) => self.started(revision, live, slots),
-            Err((id, Failure { fault, live })) => {
-                self.not_started(revision, id, fault, live.clone());
+            Err((id, failure)) => {
+                let live = failure.live.clone();
+                self.not_started(revision, id, failure);
                 self.bury(id, live).await;
             }
         }
@@ -58,11 +61,15 @@ impl Engine {
         self.act(state);
     }
 
-    fn not_started(&self, revision: RevisionId, id: InstanceId, fault: Fault, live: Option<Arc<Live>>) {
+    fn not_started(&self, revision: RevisionId, id: InstanceId, failure: Failure) {
+        if let Some(live) = &failure.live {
+            // While there is something to measure.
+            live.measure();
+        }
         let mut state = self.lock();
-        note_failure(&mut state, revision, self.parts.clock.mono(), &fault);
+        note_failure(&mut state, revision, self.parts.clock.mono(), &failure.fault);
         if let Some(waiter) = state.pools.start_failed(id) {
-            let _ = waiter.send(Err(Failure { fault, live }));
+            let _ = waiter.wake.send(Err(failure));
         }
         self.act(state);
     }
@@ -74,24 +81,25 @@ impl Engine {
         state.broken.get(&revision).filter(|b| b.times >= PATIENCE && now < b.until).map(|b| b.fault.clone())
     }
 
-    async fn bring_up(&self, id: InstanceId, unit: &Arc<Unit>, provisioned: bool) -> Result<(Arc<Live>, u32), (InstanceId, Failure)> {
+    async fn bring_up(&self, id: InstanceId, unit: &Arc<Unit>, provisioned: bool) -> BroughtUp {
         let initialization = if provisioned { "provisioned-concurrency" } else { "on-demand" };
         let fail = |fault: Fault| (id, Failure::from(fault));
         let runtime = self.parts.runtimes.resolve(&unit.runtime).map_err(fail)?;
         let contract = self.contract(unit.contract).map_err(fail)?;
+        let began = self.parts.clock.mono();
         if runtime.bindable && contract.bindable(unit).is_ok() {
             self.unbound.want(&self.strong(), unit, &runtime);
             if let Some(live) = self.unbound.take(&runtime.name) {
                 self.lock().pools.adopt(id, live.id);
                 let session = self.bind(&live, unit, &*contract, &runtime, initialization).await;
-                return finish(live, session);
+                return finish(live, session, Duration::ZERO, began);
             }
         }
-        let began = self.parts.clock.mono();
-        let live = self.create(id, unit).await.map_err(fail)?;
+        let created = self.create(id, unit).await;
         let sandbox = self.parts.clock.mono().since(began);
+        let live = created.map_err(|fault| (id, Failure { sandbox, ..fault.into() }))?;
         let session = self.initialise(&live, unit, &*contract, &runtime, initialization, sandbox).await;
-        finish(live, session)
+        finish(live, session, sandbox, began)
     }
 
     /// A sandbox for this unit, with nothing running in it.
@@ -121,14 +129,14 @@ impl Engine {
         initialization: &'static str,
         sandbox: Duration,
     ) -> Result<Arc<dyn Session>, Fault> {
-        let bound = live.bind(unit.clone(), initialization);
+        let bound = live.bind(unit, initialization);
         live.output.platform(Line::InitStart { runtime: runtime.found.clone(), runtime_name: runtime.name.clone() });
         let plan = contract.plan(runtime, Some(unit), &bound.facts)?;
         let began = self.parts.clock.mono();
         let session = match self.open(live, unit, contract, &plan, unit.settings.init_timeout).await {
             // The first limit is not an error but a second try, under the function's own time limit.
             Err(fault) if fault.cause == Cause::Timeout => {
-                live.end_generation(fault).await?;
+                live.end_generation(live.generation(), fault).await?;
                 self.open(live, unit, contract, &plan, unit.settings.timeout).await?
             }
             other => other?,
@@ -188,7 +196,7 @@ impl Engine {
         }
         if !live.serving() {
             let mut state = self.lock();
-            state.pools.died(live.id);
+            state.pools.died(live.id, self.parts.clock.mono());
             self.act(state);
         }
     }
@@ -216,10 +224,11 @@ impl Engine {
         runtime: &Runtime,
         initialization: &'static str,
     ) -> Result<Arc<dyn Session>, Fault> {
-        let session = live.session().ok_or_else(|| Fault::new(Cause::Exited, "the pre-started runtime has ended"))?;
+        let (generation, session) = live.session().ok_or_else(|| Fault::new(Cause::Exited, "the pre-started runtime has ended"))?;
         let began = self.parts.clock.mono();
+        let _use = live.in_use();
         live.wake().await?;
-        let bound = live.bind(unit.clone(), initialization);
+        let bound = live.bind(unit, initialization);
         live.output.platform(Line::InitStart { runtime: runtime.found.clone(), runtime_name: runtime.name.clone() });
         let plan = contract.plan(runtime, Some(unit), &bound.facts)?;
         let code = plan.mounts.into_iter().filter(|m| !runtime.mounts.contains(m)).collect();
@@ -230,12 +239,11 @@ impl Engine {
             Ok(bound) => bound,
             Err(_) => Err(Fault::new(Cause::Timeout, "initialisation took longer than its limit")),
         };
-        live.release().await;
         if let Err(fault) = outcome {
             if fault.cause != Cause::Timeout {
                 return Err(live.exit().map_or(fault.clone(), |exit| if fault.report.is_some() { fault } else { exit_fault(exit) }));
             }
-            live.end_generation(fault).await?;
+            live.end_generation(generation, fault).await?;
             return self.respawn(live, unit).await;
         }
         live.started(Started { sandbox, init: self.parts.clock.mono().since(began) - sandbox.min(self.parts.clock.mono().since(began)) });
@@ -244,7 +252,9 @@ impl Engine {
     }
 }
 
-fn finish(live: Arc<Live>, session: Result<Arc<dyn Session>, Fault>) -> Result<(Arc<Live>, u32), (InstanceId, Failure)> {
+type BroughtUp = Result<(Arc<Live>, u32), (InstanceId, Failure)>;
+
+fn finish(live: Arc<Live>, session: Result<Arc<dyn Session>, Fault>, sandbox: Duration, began: Mono) -> BroughtUp {
     match session {
         Ok(session) => {
             let slots = match session.slots() {
@@ -254,7 +264,10 @@ fn finish(live: Arc<Live>, session: Result<Arc<dyn Session>, Fault>) -> Result<(
             };
             Ok((live, slots))
         }
-        Err(fault) => Err((live.id, Failure { fault, live: Some(live) })),
+        Err(fault) => {
+            let init = live.parts.clock.mono().since(began + sandbox);
+            Err((live.id, Failure { fault, live: Some(live), sandbox, init }))
+        }
     }
 }
 
@@ -265,12 +278,11 @@ pub(crate) fn mounts(runtime: &Runtime, plan: &StartPlan) -> Vec<Mount> {
     all
 }
 
-fn note_failure(state: &mut State, revision: RevisionId, now: model::Mono, fault: &Fault) {
+fn note_failure(state: &mut State, revision: RevisionId, now: Mono, fault: &Fault) {
     let broken = state.broken.entry(revision).or_insert_with(|| Broken { times: 0, until: now, fault: fault.clone() });
     if now >= broken.until || broken.times < PATIENCE {
         broken.times += 1;
-        let wait = Duration::from_millis(100).saturating_mul(1 << broken.times.min(16)).min(BREAK_MAX);
-        broken.until = now + wait;
+        broken.until = now + pools::backoff(broken.times);
         broken.fault = fault.clone();
     }
 }

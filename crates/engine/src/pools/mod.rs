@@ -43,6 +43,16 @@ pub struct Config {
     pub freeze_after: Duration,
 }
 
+/// The longest pause between two tries at something that keeps failing.
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// An instance that lasted this long did not end because it was started.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// How long to wait after this many failures in a row.
+pub fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(100).saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX)
+}
+
 /// Why a call is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -116,6 +126,10 @@ struct Pool<W> {
     provisioned_have: u32,
     /// Its provisioned instances can't be initialised; not tried again until the wish changes.
     provisioned_failed: bool,
+    /// Provisioned instances that ended by themselves soon after their start, one after the other.
+    provisioned_deaths: u32,
+    /// No other is started before this time.
+    provisioned_not_before: Mono,
     /// Replaced by a newer revision: serves what it has and keeps nothing.
     retired: bool,
 }
@@ -147,6 +161,10 @@ pub struct Pools<W> {
     idle: BTreeSet<(Mono, InstanceId)>,
     /// Idle and not frozen yet.
     warm: BTreeSet<(Mono, InstanceId)>,
+    /// Pools whose provisioned instances are not replaced before a time.
+    paused: BTreeSet<(Mono, RevisionId)>,
+    /// Something came to rest since this was last asked.
+    rested: bool,
     turns: Turns,
     starts: usize,
     memory_used: u64,
@@ -166,6 +184,8 @@ impl<W> Pools<W> {
             tenants: HashMap::new(),
             idle: BTreeSet::new(),
             warm: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            rested: false,
             turns: Turns::default(),
             starts: 0,
             memory_used: 0,
@@ -221,8 +241,7 @@ impl<W> Pools<W> {
             self.take(id, now);
             return Ok(Admission::Slot(id));
         }
-        let ticket = Ticket(self.tickets);
-        self.tickets += 1;
+        let ticket = self.ticket();
         let pool = self.pool(unit);
         if pool.user != *key {
             pool.user = key.clone();
@@ -288,6 +307,8 @@ impl<W> Pools<W> {
             provisioned_wanted: 0,
             provisioned_have: 0,
             provisioned_failed: false,
+            provisioned_deaths: 0,
+            provisioned_not_before: Mono(0),
             retired: false,
         })
     }
@@ -395,11 +416,49 @@ impl<W> Pools<W> {
         }
     }
 
-    /// The instance ended by itself. Calls that it still holds are given back as they end.
-    pub fn died(&mut self, id: InstanceId) {
-        if self.instances.get(&id).is_some_and(|i| i.phase == Phase::Ready) {
+    /// A call could not be handed to the instance that it was granted, which must take no other. The call stays admitted and is
+    /// the next to get a slot; nobody comes between.
+    pub fn again(
+        &mut self,
+        id: InstanceId,
+        key: &FunctionKey,
+        unit: &Arc<Unit>,
+        now: Mono,
+        waiter: impl FnOnce(Ticket) -> W,
+    ) -> Admission {
+        if let Some((_, Phase::Ready)) = self.vacate(id, now) {
             self.drain(id);
         }
+        if let Some(id) = self.pool(unit).free.last().copied() {
+            self.take(id, now);
+            return Admission::Slot(id);
+        }
+        let ticket = self.ticket();
+        self.pool(unit).waiting.push_front((ticket, key.clone(), waiter(ticket)));
+        self.scale(unit.revision, now);
+        Admission::Waiting(ticket)
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    /// The instance ended by itself. Calls that it still holds are given back as they end. One that is kept ready is replaced, the
+    /// later the more often it ended without having been of any use.
+    pub fn died(&mut self, id: InstanceId, now: Mono) {
+        let Some(inst) = self.instances.get(&id).filter(|i| i.phase == Phase::Ready) else { return };
+        if inst.provisioned {
+            let useless = inst.calls == 0 && now.since(inst.since) < STEADY;
+            let pool = self.pools.get_mut(&inst.revision).expect("an instance's pool outlives it");
+            pool.provisioned_deaths = if useless { pool.provisioned_deaths + 1 } else { 0 };
+            if useless {
+                pool.provisioned_not_before = now + backoff(pool.provisioned_deaths);
+                self.paused.insert((pool.provisioned_not_before, inst.revision));
+                self.rested = true;
+            }
+        }
+        self.drain(id);
     }
 
     /// No more calls for this one.
@@ -414,6 +473,13 @@ impl<W> Pools<W> {
     }
 
     fn give_back(&mut self, id: InstanceId, key: &FunctionKey, now: Mono) -> Option<(RevisionId, Phase)> {
+        let was = self.vacate(id, now)?;
+        self.count_out(key);
+        Some(was)
+    }
+
+    /// One call less on an instance.
+    fn vacate(&mut self, id: InstanceId, now: Mono) -> Option<(RevisionId, Phase)> {
         let inst = self.instances.get_mut(&id)?;
         if inst.busy == 0 {
             return None;
@@ -422,7 +488,6 @@ impl<W> Pools<W> {
         inst.idle_since = now;
         let (revision, phase, over) = (inst.revision, inst.phase, inst.busy == 0);
         self.pools.get_mut(&revision).expect("an instance's pool outlives it").busy -= 1;
-        self.count_out(key);
         if phase == Phase::Draining && over {
             self.let_go(id);
         }

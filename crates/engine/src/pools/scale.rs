@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 impl<W> Pools<W> {
     /// How many more instances the pool wants than it has or is getting.
-    fn wanted(&self, revision: RevisionId) -> u32 {
+    fn wanted(&self, revision: RevisionId, now: Mono) -> u32 {
         let Some(pool) = self.pools.get(&revision) else { return 0 };
         let waiting = u32::try_from(pool.waiting.len()).unwrap_or(u32::MAX);
         let slots = match pool.unit.settings.slots {
@@ -15,13 +15,16 @@ impl<W> Pools<W> {
             Slots::Unbounded => u32::MAX,
         };
         let for_calls = waiting.div_ceil(slots).saturating_sub(pool.starting);
-        let for_provision = pool.provisioned_wanted.saturating_sub(pool.provisioned_have);
+        let for_provision = match now < pool.provisioned_not_before {
+            true => 0,
+            false => pool.provisioned_wanted.saturating_sub(pool.provisioned_have),
+        };
         for_calls.max(for_provision)
     }
 
     /// Start what the pool wants, as far as there is room; the rest waits for its turn.
     pub(super) fn scale(&mut self, revision: RevisionId, now: Mono) {
-        if self.wanted(revision) == 0 {
+        if self.wanted(revision, now) == 0 {
             return;
         }
         let Some(tenant) = self.pools.get(&revision).map(|p| p.unit.tenant.clone()) else { return };
@@ -33,7 +36,7 @@ impl<W> Pools<W> {
     pub(super) fn feed(&mut self, now: Mono) {
         while !self.turns.is_empty() && self.starts < self.config.starts_max {
             let Some(revision) = self.turns.next() else { return };
-            if self.wanted(revision) == 0 {
+            if self.wanted(revision, now) == 0 {
                 continue;
             }
             let unit = self.pools[&revision].unit.clone();
@@ -42,7 +45,7 @@ impl<W> Pools<W> {
                 return;
             }
             self.start(&unit, now);
-            if self.wanted(revision) > 0 {
+            if self.wanted(revision, now) > 0 {
                 self.turns.join(&unit.tenant, revision);
             }
         }
@@ -171,6 +174,7 @@ impl<W> Pools<W> {
         inst.idle_since = now;
         self.idle.insert((now, id));
         self.warm.insert((now, id));
+        self.rested = true;
         self.feed(now);
     }
 
@@ -208,6 +212,7 @@ impl<W> Pools<W> {
             dropped += 1;
         }
         self.pool(unit).provisioned_have -= dropped;
+        self.rested |= dropped > 0;
         self.scale(unit.revision, now);
         // What is not kept any more may make room for others.
         self.feed(now);
@@ -245,8 +250,17 @@ impl<W> Pools<W> {
         None
     }
 
-    /// Let go what has rested for long. Returns when the next one is due.
+    /// Whether anything came to rest since the last time this was asked: what [`Pools::expire`] said may be too late for it.
+    pub fn rested(&mut self) -> bool {
+        std::mem::take(&mut self.rested)
+    }
+
+    /// Let go what has rested for long, and replace what was not to be replaced before now. Returns when the next one is due.
     pub fn expire(&mut self, now: Mono) -> Option<Mono> {
+        while let Some((_, revision)) = self.paused.first().copied().filter(|(at, _)| *at <= now) {
+            self.paused.pop_first();
+            self.scale(revision, now);
+        }
         let (mut due, mut next) = (Vec::new(), None::<Mono>);
         for (since, id) in self.idle.iter().filter(|(_, id)| !self.instances[id].provisioned) {
             let at = *since + self.keep(self.instances[id].revision);
@@ -259,6 +273,7 @@ impl<W> Pools<W> {
         for id in due {
             self.let_go(id);
         }
-        next
+        let resume = self.paused.first().map(|(at, _)| *at);
+        next.into_iter().chain(resume).min()
     }
 }

@@ -168,6 +168,22 @@ impl World {
         self.end(call, End::Served);
         self.act();
     }
+    /// Its instance was of no use: another one, without asking for admission again.
+    pub fn again(&mut self, at: usize) {
+        let Running { call, id, key } = self.running.remove(at);
+        let unit = self.pools.unit(self.pools.instances[&id].revision).expect("it has an instance");
+        match self.pools.again(id, &key, &unit, self.now, |_| call) {
+            Admission::Slot(other) => {
+                assert_ne!(id, other, "the same instance again");
+                self.running.push(Running { call, id: other, key });
+            }
+            Admission::Waiting(ticket) => {
+                assert_eq!(self.pools.pools[&unit.revision].waiting.front().map(|w| w.0), Some(ticket), "it is the next in line");
+                self.waiting.push(Waiting { call, unit, ticket });
+            }
+        }
+        self.act();
+    }
     pub fn gone(&mut self, at: usize) {
         let id = self.killing.remove(at);
         self.pools.gone(id, self.now);

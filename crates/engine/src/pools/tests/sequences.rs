@@ -11,6 +11,7 @@ enum Op {
     StartFailed,
     Freed,
     Spent,
+    Again,
     Died,
     Gone,
     Abandon,
@@ -26,7 +27,7 @@ enum Op {
 fn op() -> impl Strategy<Value = (Op, usize, u32, u64)> {
     let op = prop_oneof![
         12 => Just(Op::Admit), 6 => Just(Op::Ready), 1 => Just(Op::Adopt), 1 => Just(Op::StartFailed), 6 => Just(Op::Freed),
-        2 => Just(Op::Spent), 1 => Just(Op::Died), 6 => Just(Op::Gone), 2 => Just(Op::Abandon), 1 => Just(Op::Freeze),
+        2 => Just(Op::Spent), 1 => Just(Op::Again), 1 => Just(Op::Died), 6 => Just(Op::Gone), 2 => Just(Op::Abandon), 1 => Just(Op::Freeze),
         1 => Just(Op::Expire), 1 => Just(Op::Retire), 1 => Just(Op::Provision), 1 => Just(Op::Configure), 1 => Just(Op::Unknown),
         1 => Just(Op::Forget),
     ];
@@ -54,12 +55,13 @@ fn apply(w: &mut World, units: &[Arc<Unit>], (op, n, few, ms): (Op, usize, u32, 
         Op::StartFailed => pick(&w.starting, n).into_iter().for_each(|at| w.start_failed(at)),
         Op::Freed => pick(&w.running, n).into_iter().for_each(|at| w.over(at, false)),
         Op::Spent => pick(&w.running, n).into_iter().for_each(|at| w.over(at, true)),
+        Op::Again => pick(&w.running, n).into_iter().for_each(|at| w.again(at)),
         Op::Gone => pick(&w.killing, n).into_iter().for_each(|at| w.gone(at)),
         Op::Abandon => pick(&w.waiting, n).into_iter().for_each(|at| w.abandon(at)),
         Op::Died => {
             let mut ids: Vec<_> = w.pools.instances.iter().filter(|i| i.1.phase == Phase::Ready).map(|i| *i.0).collect();
             ids.sort_unstable();
-            pick(&ids, n).into_iter().for_each(|at| w.pools.died(ids[at]));
+            pick(&ids, n).into_iter().for_each(|at| w.pools.died(ids[at], now));
         }
         Op::Freeze => drop(w.pools.freeze(now)),
         Op::Expire => drop(w.pools.expire(now)),
@@ -75,7 +77,7 @@ fn apply(w: &mut World, units: &[Arc<Unit>], (op, n, few, ms): (Op, usize, u32, 
             w.pools.freed(id, &key(unit), now);
             w.pools.spent(id, &key(unit), now);
             w.pools.ready(id, 1, now);
-            w.pools.died(id);
+            w.pools.died(id, now);
             w.pools.gone(id, now);
             assert!(w.pools.start_failed(id).is_none());
             assert!(!w.pools.abandon(unit.revision, Ticket(u64::MAX), now));
