@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::{HeaderValue, header};
 use model::{
-    Frame, ReplyBody,
+    Cancel, Frame, ReplyBody,
     event::Record,
     ports::{LogQuery, Observed, Platform, Response, UsageHour},
 };
@@ -50,10 +50,18 @@ impl Stream for Lines {
     }
 }
 
-/// A response whose events `work` sends; it ends when the reader goes.
-fn stream<F: Future<Output = ()> + Send + 'static>(work: impl FnOnce(Sender) -> F) -> Response {
+/// A response whose events `work` sends. It ends at once when the reader goes, however quiet it is, and when the console closes.
+fn stream<F: Future<Output = ()> + Send + 'static>(closing: &Cancel, work: impl FnOnce(Sender) -> F) -> Response {
     let (send, receive) = mpsc::channel(64);
-    tokio::spawn(work(Sender(send)));
+    let (gone, closing) = (send.clone(), closing.clone());
+    let work = work(Sender(send));
+    tokio::spawn(async move {
+        tokio::select! {
+            () = work => {}
+            () = gone.closed() => {}
+            () = closing.cancelled() => {}
+        }
+    });
     let mut response = Response::new(ReplyBody::Stream(Box::pin(Lines(receive))));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response
@@ -70,8 +78,8 @@ impl Sender {
     }
 }
 
-pub fn events(platform: Arc<dyn Platform>) -> Response {
-    stream(|to| async move {
+pub fn events(platform: Arc<dyn Platform>, closing: &Cancel) -> Response {
+    stream(closing, |to| async move {
         let tenant = platform.settings().default_tenant.clone();
         let mut records = platform.records().follow();
         let recent: Vec<Record> = platform.records().recent(&tenant, None, 50);
@@ -137,9 +145,9 @@ fn port(authority: &str) -> &str {
 }
 
 /// The last lines of a function's log and what comes after: `?function=NAME`.
-pub fn logs(platform: Arc<dyn Platform>, format: Format, query: &str) -> Response {
+pub fn logs(platform: Arc<dyn Platform>, format: Format, query: &str, closing: &Cancel) -> Response {
     let name = query.split('&').find_map(|p| p.strip_prefix("function=")).unwrap_or_default().to_owned();
-    stream(move |to| async move {
+    stream(closing, move |to| async move {
         let tenant = platform.settings().default_tenant.clone();
         let Some(unit) = platform.function(&tenant, &name).and_then(|f| f.versions.values().next().cloned()) else {
             to.send("line", &serde_json::json!({"at_ms": 0, "text": format!("there is no function {name:?}")})).await;
@@ -181,4 +189,38 @@ pub fn logs(platform: Arc<dyn Platform>, format: Format, query: &str) -> Respons
 
 fn line(format: Format, stream: &model::log::Stream, record: &model::log::LogRecord) -> serde_json::Value {
     serde_json::json!({"at_ms": record.at_ms, "id": record.id, "text": format(stream, record).trim_end()})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    /// A stream that never has anything to say, and the word that its task has ended.
+    fn silent(closing: &Cancel) -> (Response, oneshot::Receiver<()>) {
+        let (held, ended) = oneshot::channel::<()>();
+        let response = stream(closing, move |_to| async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        (response, ended)
+    }
+
+    // Each of these would wait for ever if the task stayed.
+    #[tokio::test]
+    async fn a_reader_that_leaves_takes_its_task_along_however_quiet_it_is() {
+        let (response, ended) = silent(&Cancel::new());
+        drop(response);
+        assert!(ended.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_console_that_closes_ends_its_streams_properly() {
+        let closing = Cancel::new();
+        let (response, ended) = silent(&closing);
+        closing.cancel();
+        assert!(ended.await.is_err());
+        let ReplyBody::Stream(mut frames) = response.into_body() else { panic!("events are a stream") };
+        assert!(std::future::poll_fn(|cx| frames.as_mut().poll_next(cx)).await.is_none());
+    }
 }

@@ -11,7 +11,7 @@ mod session;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use model::{
-    Fut, ReplyBody,
+    Cancel, Fault, Fut, ReplyBody,
     log::{LogRecord, Stream},
     ports::{Platform, Request, Response},
 };
@@ -31,13 +31,19 @@ pub struct Console {
     platform: Arc<dyn Platform>,
     format: Format,
     sessions: Sessions,
+    closing: Cancel,
     /// `console.localhost:9080`.
     host: String,
 }
 
 impl Console {
     pub fn new(platform: Arc<dyn Platform>, format: Format, port: u16) -> Self {
-        Self { platform, format, sessions: Sessions::default(), host: format!("console.localhost:{port}") }
+        Self { platform, format, sessions: Sessions::default(), closing: Cancel::new(), host: format!("console.localhost:{port}") }
+    }
+
+    /// Ends every live stream: an open tab is nothing that a stopping platform waits for.
+    pub fn close(&self) {
+        self.closing.cancel();
     }
 
     /// A link that logs in, once, within five minutes. `None`: the machine gives no randomness.
@@ -48,6 +54,11 @@ impl Console {
 
     pub fn handle(&self, request: Request) -> Fut<'_, Response> {
         Box::pin(async move { sealed(self.answer(&request)) })
+    }
+
+    /// The answer to what the door turned away.
+    pub fn refuse(&self, fault: &Fault) -> Response {
+        sealed(text(StatusCode::BAD_REQUEST, &format!("{fault}\n")))
     }
 
     fn answer(&self, request: &Request) -> Response {
@@ -63,15 +74,16 @@ impl Console {
             return self.login(query);
         }
         let now = self.platform.clock().mono();
-        if !cookie(request).is_some_and(|c| self.sessions.knows(c, now)) {
+        if !cookies(request).any(|c| self.sessions.knows(c, now)) {
             return text(StatusCode::UNAUTHORIZED, "this page needs a link that works once; get one with: myna open\n");
         }
         match path {
             "/" => asset("text/html; charset=utf-8", include_str!("../assets/index.html")),
             "/app.js" => asset("text/javascript; charset=utf-8", include_str!("../assets/app.js")),
+            "/icon.svg" => asset("image/svg+xml", include_str!("../assets/icon.svg")),
             "/app.css" => asset("text/css; charset=utf-8", include_str!("../assets/app.css")),
-            "/events" => feed::events(self.platform.clone()),
-            "/logs" => feed::logs(self.platform.clone(), self.format, query),
+            "/events" => feed::events(self.platform.clone(), &self.closing),
+            "/logs" => feed::logs(self.platform.clone(), self.format, query, &self.closing),
             _ => text(StatusCode::NOT_FOUND, "the console has no such page\n"),
         }
     }
@@ -82,18 +94,20 @@ impl Console {
         let Some(session) = self.sessions.redeem(token, now) else {
             return text(StatusCode::UNAUTHORIZED, "this link was used already, or is older than five minutes; get a new one with: myna open\n");
         };
-        let mut response = text(StatusCode::SEE_OTHER, "");
+        // The page is fetched by this one and not by a redirect, so that the cookie goes along wherever the link was clicked:
+        // a SameSite=Strict one is kept from a redirect that another site began (RFC 6265bis, 5.2).
+        let mut response = asset("text/html; charset=utf-8", include_str!("../assets/login.html"));
         let headers = response.headers_mut();
-        headers.insert(header::LOCATION, HeaderValue::from_static("/"));
         let cookie = format!("{COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age=43200");
         headers.insert(header::SET_COOKIE, HeaderValue::from_str(&cookie).expect("a session's name is hexadecimal"));
         response
     }
 }
 
-fn cookie(request: &Request) -> Option<&str> {
+/// Every cookie of the console's name: a page below `localhost` may have planted another beside the right one.
+fn cookies(request: &Request) -> impl Iterator<Item = &str> {
     let all = request.headers().get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-    all.flat_map(|v| v.split(';')).find_map(|c| c.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    all.flat_map(|v| v.split(';')).filter_map(|c| c.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
 
 fn asset(kind: &'static str, body: &'static str) -> Response {

@@ -7,6 +7,7 @@
 //! bare, unsigned GET, so that a bucket of that name stays reachable.
 
 mod browser;
+mod cookie;
 mod denial;
 mod place;
 mod plane;
@@ -39,6 +40,8 @@ pub struct Options {
     pub no_auth: bool,
     /// Host names that are ours besides loopback's.
     pub hosts: Vec<String>,
+    /// A cookie of the platform's own, which no function gets to see or to set.
+    pub private_cookie: Option<&'static str>,
     pub ready: Option<Ready>,
     pub download: Option<Download>,
 }
@@ -155,7 +158,13 @@ impl AwsDoor {
         if let Err(fault) = self.as_named(&mut parts, &url) {
             return self.refuse(&parts, &fault);
         }
-        self.dispatch(parts, body, principal, place::URL_SERVICE.into()).await
+        let Some(private) = self.options.private_cookie else {
+            return self.dispatch(parts, body, principal, place::URL_SERVICE.into()).await;
+        };
+        cookie::keep_from(&mut parts.headers, private);
+        let mut response = self.dispatch(parts, body, principal, place::URL_SERVICE.into()).await;
+        cookie::keep_out_of(response.headers_mut(), private);
+        response
     }
 
     fn url_caller(&self, parts: &Parts, body: &[u8]) -> Principal {

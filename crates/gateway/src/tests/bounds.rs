@@ -32,6 +32,14 @@ async fn h21_slow_clients_are_let_go() {
     assert!(server.say(b"GET /new HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.ends_with("GET /new 0"));
 }
 
+/// An answer may pause for longer than any deadline of a client: events come when there are any.
+#[tokio::test]
+async fn a_quiet_stream_is_not_cut() {
+    let server = start(hasty());
+    let heard = server.say(b"GET /quiet HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(heard.contains("early") && heard.contains("late") && heard.ends_with("0\r\n\r\n"), "{heard}");
+}
+
 /// H21: one byte at a time is no way to keep a head's deadline away, nor a body's.
 #[tokio::test]
 async fn h21_dribbling_does_not_extend_a_deadline() {

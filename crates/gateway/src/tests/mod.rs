@@ -81,6 +81,15 @@ impl Echo {
             "/stream" => {
                 stream(vec![model::Frame::Data(Bytes::from_static(b"one")), model::Frame::Data(Bytes::from_static(b"two"))])
             }
+            "/quiet" => {
+                use futures_util::StreamExt;
+                let late = futures_util::stream::once(async {
+                    tokio::time::sleep(Duration::from_millis(2000)).await;
+                    model::Frame::Data(Bytes::from_static(b"late"))
+                });
+                let first = futures_util::stream::iter([model::Frame::Data(Bytes::from_static(b"early"))]);
+                Response::new(ReplyBody::Stream(Box::pin(first.chain(late))))
+            }
             "/endless" => {
                 let data = Bytes::from(vec![b'x'; 64 * 1024]);
                 let frames = futures_util::stream::repeat_with(move || model::Frame::Data(data.clone()));

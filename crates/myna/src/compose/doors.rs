@@ -3,9 +3,9 @@
 use crate::admin::Admin;
 use console::Console;
 use gateway::{Handler, Paths, Peer, aws::AwsDoor};
-use http::{StatusCode, request::Parts};
+use http::request::Parts;
 use model::{
-    Fault, Fut, Principal, ReplyBody, TenantId,
+    Fault, Fut, Principal, TenantId,
     ports::{Request, Response},
 };
 use std::sync::Arc;
@@ -64,8 +64,6 @@ impl Handler for ConsoleDoor {
         self.0.handle(request)
     }
     fn refuse(&self, _: &Parts, fault: &Fault) -> Response {
-        let mut response = Response::new(ReplyBody::Bytes(format!("{fault}\n").into()));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        response
+        self.0.refuse(fault)
     }
 }

@@ -69,6 +69,13 @@ impl Host {
     pub fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
     }
+    /// No more work, and nobody who merely watches holds the end up.
+    pub fn drain(&self) {
+        self.set_phase(Phase::Draining);
+        if let Some(console) = self.console.get() {
+            console.close();
+        }
+    }
     pub fn readiness(&self) -> gateway::aws::Ready {
         let phase = self.phase.clone();
         Arc::new(move || phase.load(Ordering::Acquire) == Phase::Ready as u8)

@@ -117,6 +117,7 @@ impl Built {
             gateway::aws::Options {
                 no_auth: config.no_auth,
                 hosts: Vec::new(),
+                private_cookie: Some(console::COOKIE),
                 ready: Some(host.readiness()),
                 download: Some(host.download()),
             },
@@ -142,7 +143,7 @@ impl Built {
         let maintenance = tokio::spawn(maintain(self.store.clone(), self.engine.clone()));
         self.host.set_phase(host::Phase::Ready);
         ready(&self.host);
-        let draining = { let (host, drain) = (self.host.clone(), stop.drain.clone()); async move { drain.cancelled().await; host.set_phase(host::Phase::Draining) } };
+        let draining = { let (host, drain) = (self.host.clone(), stop.drain.clone()); async move { drain.cancelled().await; host.drain() } };
         let draining = tokio::spawn(draining);
         let report = self.doors.serve(gateway::Limits::default(), stop).await;
         draining.abort();
