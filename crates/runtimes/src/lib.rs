@@ -23,7 +23,11 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
+
+/// For so long what was not found is not looked for again: looking asks every candidate its version.
+const ABSENT_FOR: Duration = Duration::from_secs(5);
 
 /// Says whether a runtime really starts where it will run; asked once for each that was found.
 pub type Verify = Arc<dyn Fn(&Runtime) -> Result<(), String> + Send + Sync>;
@@ -43,29 +47,42 @@ pub struct Config {
 pub struct Catalogue {
     config: Config,
     known: Mutex<HashMap<String, Arc<Runtime>>>,
+    absent: Mutex<HashMap<&'static str, (Instant, Fault)>>,
 }
 
 impl Catalogue {
     pub fn new(config: Config) -> Self {
-        Self { config, known: Mutex::default() }
+        Self { config, known: Mutex::default(), absent: Mutex::default() }
     }
 
     /// The runtime of this name. The first time may run interpreters to ask their version (tens of milliseconds), later times
-    /// look whether it is still there. Errors say what was looked for, where, and how to get it.
+    /// look whether it is still there. Errors say what was looked for, where, and how to get it; they hold for some seconds.
     pub fn resolve(&self, name: &str) -> Result<Arc<Runtime>, Fault> {
         if let Some(known) = self.known().get(name).filter(|r| still_there(r)) {
             return Ok(known.clone());
         }
         let named = names::find(name).ok_or_else(|| unknown(name))?;
-        let runtime = Arc::new(self.find(named)?);
+        if let Some((_, fault)) = self.absent().get(named.name).filter(|(since, _)| since.elapsed() < ABSENT_FOR) {
+            return Err(fault.clone());
+        }
+        let runtime = self.find(named).inspect_err(|fault| {
+            self.absent().insert(named.name, (Instant::now(), fault.clone()));
+        })?;
+        let runtime = Arc::new(runtime);
         self.known().insert(name.to_owned(), runtime.clone());
         Ok(runtime)
     }
 
     /// Every name with what serves it here, or why nothing does.
     pub fn list(&self) -> Vec<(&'static Named, Result<Arc<Runtime>, Fault>)> {
+        self.list_of("")
+    }
+
+    /// The same for the names that begin so: fewer interpreters are asked.
+    pub fn list_of(&self, beginning: &str) -> Vec<(&'static Named, Result<Arc<Runtime>, Fault>)> {
         names::ALL
             .iter()
+            .filter(|n| n.name.starts_with(beginning))
             .filter(|n| !n.retired || self.config.configured.contains_key(n.name))
             .map(|n| (n, self.resolve(n.name)))
             .collect()
@@ -77,11 +94,16 @@ impl Catalogue {
         let named = names::find(name).ok_or_else(|| unknown(name))?;
         let done = install::install(&self.config, named, progress);
         self.known().clear();
+        self.absent().clear();
         done
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Runtime>>> {
         self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn absent(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, (Instant, Fault)>> {
+        self.absent.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn find(&self, named: &'static Named) -> Result<Runtime, Fault> {
@@ -144,7 +166,10 @@ impl Catalogue {
             message.push_str("; ");
             message.push_str(&tried.join("; "));
         }
-        Fault::new(Cause::Unsupported, message).hint(how_to_get(named)).detail(named.name)
+        // A JDK that lacks only Amazon's client needs no other JDK.
+        let fetch = format!("`myna runtime install {}`", named.name);
+        let hint = if message.contains(&fetch) { format!("{fetch} fetches what is missing") } else { how_to_get(named) };
+        Fault::new(Cause::Unsupported, message).hint(hint).detail(named.name)
     }
 }
 

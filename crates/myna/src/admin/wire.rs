@@ -51,6 +51,8 @@ pub struct Load {
     pub unbound: u64,
     pub memory_reserved_bytes: u64,
     pub memory_budget_bytes: u64,
+    /// What instances may really use together; the budget is this, promised several times over.
+    pub memory_usable_bytes: u64,
     /// The platform's own process.
     pub rss_bytes: u64,
     /// Log lines and records that were dropped because the journal was full, since the start.

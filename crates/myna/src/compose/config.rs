@@ -35,6 +35,9 @@ struct File {
     retention: RetentionFile,
     /// Where a language runtime lives: `"python3.12" = "/opt/python/bin/python3.12"`.
     runtimes: std::collections::BTreeMap<String, PathBuf>,
+    /// What `myna deploy` reads; one file may serve both.
+    #[serde(rename = "function")]
+    _function: serde::de::IgnoredAny,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -156,6 +156,7 @@ impl AdminHost for Host {
                 unbound: unbound as u64,
                 memory_reserved_bytes: reserved,
                 memory_budget_bytes: self.config.promised_bytes(),
+                memory_usable_bytes: self.config.memory_bytes,
                 rss_bytes: rss(),
                 journal_dropped: stats.log_lines_lost + stats.records_lost,
             },
@@ -181,7 +182,12 @@ impl AdminHost for Host {
 
     fn runtimes(&self) -> Fut<'_, Vec<wire::RuntimeRow>> {
         let runtimes = self.runtimes.clone();
-        Box::pin(async move { tokio::task::spawn_blocking(move || rows(&runtimes)).await.unwrap_or_default() })
+        Box::pin(async move { tokio::task::spawn_blocking(move || rows(&runtimes, "")).await.unwrap_or_default() })
+    }
+
+    fn runtimes_of<'a>(&'a self, family: &'a str) -> Fut<'a, Vec<wire::RuntimeRow>> {
+        let (runtimes, family) = (self.runtimes.clone(), family.to_owned());
+        Box::pin(async move { tokio::task::spawn_blocking(move || rows(&runtimes, &family)).await.unwrap_or_default() })
     }
 
     fn install<'a>(&'a self, name: &'a str, say: mpsc::UnboundedSender<String>) -> Fut<'a, Result<wire::RuntimeRow, Fault>> {
@@ -191,7 +197,7 @@ impl AdminHost for Host {
                 for line in runtimes.install(&name, &mut |step| drop(say.send(step.to_owned())))? {
                     let _ = say.send(line);
                 }
-                let found = rows(&runtimes).into_iter().find(|r| r.name == name);
+                let found = rows(&runtimes, &name).into_iter().find(|r| r.name == name);
                 found.ok_or_else(|| Fault::not_found(format!("there is no runtime named {name:?}")))
             };
             tokio::task::spawn_blocking(work).await.map_err(Fault::internal)?
@@ -232,8 +238,8 @@ impl AdminHost for Host {
     }
 }
 
-/// Every runtime name with what serves it here.
-fn rows(runtimes: &Catalogue) -> Vec<wire::RuntimeRow> {
+/// The runtime names that begin so, with what serves each here.
+fn rows(runtimes: &Catalogue, beginning: &str) -> Vec<wire::RuntimeRow> {
     let row = |(named, found): (&'static runtimes::names::Named, Result<Arc<model::ports::Runtime>, Fault>)| {
         let blank = wire::RuntimeRow { name: named.name.into(), installable: matches!(named.language, Language::Python | Language::Node | Language::Java), ..wire::RuntimeRow::default() };
         match found {
@@ -248,7 +254,7 @@ fn rows(runtimes: &Catalogue) -> Vec<wire::RuntimeRow> {
             Err(fault) => wire::RuntimeRow { origin: fault.message, mend: fault.hint, ..blank },
         }
     };
-    runtimes.list().into_iter().map(row).collect()
+    runtimes.list_of(beginning).into_iter().map(row).collect()
 }
 
 /// What this machine can do, without a platform.
@@ -270,7 +276,7 @@ pub fn machine() -> Vec<wire::Finding> {
 fn languages() -> Vec<wire::Finding> {
     let state_dir = std::env::temp_dir().join(format!("myna-doctor-{}", std::process::id()));
     let runtimes = Catalogue::new(runtimes::Config { managed_dir: managed_dir(), state_dir: state_dir.clone(), ..runtimes::Config::default() });
-    let findings = rows(&runtimes)
+    let findings = rows(&runtimes, "")
         .into_iter()
         .map(|r| wire::Finding {
             what: format!("runtime {}", r.name),

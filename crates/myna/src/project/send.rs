@@ -7,7 +7,6 @@ use crate::{
     platform::{Api, lambda, lambda::Config, registry},
 };
 use base64::Engine;
-use http::Method;
 use serde_json::{Map, Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -60,7 +59,7 @@ pub async fn deploy(ctx: &Ctx, api: &Api, path: &Path, options: &Options, packer
     drop(archive);
     let what = match &existing {
         None => {
-            lambda::create(api, &creation(api, &plan, code).await?).await?;
+            lambda::create(api, &creation(api, &plan, code).await?).await.map_err(|p| next_step(p, &plan))?;
             What::Created
         }
         Some(now) => {
@@ -130,6 +129,19 @@ async fn creation(api: &Api, plan: &Plan, code: String) -> Result<Value, Problem
     Ok(Value::Object(body))
 }
 
+/// The service's own words say which pattern or list a value is not in; what to do about the commonest ones, they don't.
+fn next_step(problem: Problem, plan: &Plan) -> Problem {
+    let about = |field: &str| problem.message.contains(&format!("at '{field}'"));
+    if about("runtime") {
+        let names = format!("what this platform has: myna runtime list; this one: {}", plan.runtime.why);
+        return problem.hint(names);
+    }
+    if about("functionName") {
+        return problem.hint("a name has letters, digits, - and _, at most 64; say one: --name NAME");
+    }
+    problem
+}
+
 /// What differs from what the function has.
 async fn changes(api: &Api, plan: &Plan, now: &Config) -> Result<Map<String, Value>, Problem> {
     let mut changes = settings(plan);
@@ -178,17 +190,8 @@ async fn role(api: &Api, said: Option<&str>) -> Result<String, Problem> {
     })
 }
 
-/// An HTTP address that needs no signature, and the permission for everybody to call it, as Lambda's own console sets both.
+/// An HTTP address that needs no signature, and the permission for everybody to call it.
 async fn open_url(api: &Api, name: &str) -> Result<String, Problem> {
-    let path = format!("/2021-10-31/functions/{}/url", crate::platform::http::segment(name));
-    let address = match api.json(Method::POST, &path, Some(&json!({ "AuthType": "NONE" }))).await {
-        Err(problem) if problem.is("ResourceConflictException") => api.get(&path).await?,
-        answer => answer?,
-    };
-    let allow = json!({ "StatementId": "FunctionURLAllowPublicAccess", "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE" });
-    match api.json(Method::POST, &format!("{}/policy", lambda::function_path(name)), Some(&allow)).await {
-        Err(problem) if !problem.is("ResourceConflictException") => return Err(problem),
-        _ => {}
-    }
+    let address = crate::verbs::url::set(api, name, None, Some("NONE")).await?;
     Ok(address["FunctionUrl"].as_str().unwrap_or_default().to_string())
 }

@@ -10,13 +10,17 @@ use serde_json::{Value, json};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  myna alias list hello
+  myna alias hello
   myna alias set hello live 3
   myna alias set hello live 3 --split 4=10%      a tenth of the calls goes to version 4
   myna alias delete hello live")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// The function, to see what is there.
+    #[arg(required = true)]
+    name: Option<String>,
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
 }
 
 #[derive(clap::Subcommand)]
@@ -49,7 +53,11 @@ enum What {
 
 pub async fn run(ctx: &Ctx, args: &Args) -> Done {
     let api = super::platform(ctx)?;
-    match &args.what {
+    let Some(what) = &args.what else {
+        let name = args.name.as_deref().unwrap_or_default();
+        return list(ctx, &api, name).await;
+    };
+    match what {
         What::List { name } => list(ctx, &api, name).await,
         What::Set { name, alias, version, split } => set(ctx, &api, name, alias, version, split.as_ref()).await,
         What::Delete { name, alias } => {

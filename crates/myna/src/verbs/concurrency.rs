@@ -10,15 +10,19 @@ use serde_json::{Value, json};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  myna concurrency get hello
+  myna concurrency hello
   myna concurrency set hello 10              at most ten at once, and ten kept for it
   myna concurrency set hello 0               stops it
   myna concurrency set hello none            no limit of its own
   myna concurrency provision hello live 5    five instances of hello:live kept ready
   myna concurrency provision hello live 0    none any more")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// The function, to see what is there.
+    #[arg(required = true)]
+    name: Option<String>,
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
 }
 
 #[derive(clap::Subcommand)]
@@ -62,7 +66,11 @@ fn limit(text: &str) -> Result<Limit, String> {
 
 pub async fn run(ctx: &Ctx, args: &Args) -> Done {
     let api = super::platform(ctx)?;
-    match &args.what {
+    let Some(what) = &args.what else {
+        let name = args.name.as_deref().unwrap_or_default();
+        return get(ctx, &api, name).await;
+    };
+    match what {
         What::Get { name } => get(ctx, &api, name).await,
         What::Set { name, limit } => set(ctx, &api, name, *limit).await,
         What::Provision { name, qualifier, instances } => provision(ctx, &api, name, qualifier, *instances).await,

@@ -19,6 +19,7 @@ mod open;
 mod runtime;
 mod status;
 pub mod up;
+pub mod url;
 mod versions;
 
 use crate::{
@@ -53,6 +54,8 @@ pub enum Verb {
     Versions(versions::Args),
     /// Name versions, and divide calls between two of them.
     Alias(alias::Args),
+    /// Give a function an HTTP address of its own, show it, or take it away.
+    Url(url::Args),
     /// Limit, reserve or keep ready a function's instances.
     Concurrency(concurrency::Args),
     /// Delete a function, or one version of it.
@@ -103,6 +106,7 @@ async fn ask(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Logs(args) => logs::run(ctx, &args).await,
         Verb::Versions(args) => versions::run(ctx, &args).await,
         Verb::Alias(args) => alias::run(ctx, &args).await,
+        Verb::Url(args) => url::run(ctx, &args).await,
         Verb::Concurrency(args) => concurrency::run(ctx, &args).await,
         Verb::Delete(args) => delete::run(ctx, &args).await,
         Verb::Explain(args) => explain::run(ctx, &args).await,

@@ -1,7 +1,7 @@
 //! `myna status`: one page about the running platform.
 
 use crate::{
-    admin::wire::Status,
+    admin::wire::{Load, Status},
     cli::{
         Ctx,
         problem::Done,
@@ -28,7 +28,6 @@ pub async fn run(ctx: &Ctx, _args: &Args) -> Done {
 
 fn show(ctx: &Ctx, status: &Status) {
     let load = &status.load;
-    let budget = if load.memory_budget_bytes > 0 { format!(" of {}", bytes(load.memory_budget_bytes)) } else { String::new() };
     let mut rows = vec![
         (
             "platform",
@@ -48,8 +47,9 @@ fn show(ctx: &Ctx, status: &Status) {
         (
             "memory",
             format!(
-                "{}{budget} reserved for instances; the platform itself {}",
+                "{} promised to instances{}; the platform itself {}",
                 bytes(load.memory_reserved_bytes),
+                budget(load),
                 bytes(load.rss_bytes)
             ),
         ),
@@ -70,6 +70,16 @@ fn show(ctx: &Ctx, status: &Status) {
     for warning in &status.warnings {
         ctx.out.warn(warning);
     }
+}
+
+/// Functions rarely use all that they may have, so more is promised than there is: the reader sees both.
+fn budget(load: &Load) -> String {
+    let (promised, usable) = (load.memory_budget_bytes, load.memory_usable_bytes);
+    if promised == 0 || usable == 0 {
+        return String::new();
+    }
+    let times = (promised as f64 / usable as f64 * 10.0).round() / 10.0;
+    format!(", {} at most ({} of this machine × {times})", bytes(promised), bytes(usable))
 }
 
 fn section(ctx: &Ctx, head: &[&str], rows: Vec<Vec<String>>) {

@@ -141,7 +141,10 @@ fn announce(ctx: &Ctx, host: &Host, began: Instant) {
         ("AWS APIs", access.endpoint_url.clone()),
         ("console", format!("{}   (myna open prints a link that logs in)", host.console_address())),
         ("directory", status.dir.display().to_string()),
-        ("account", format!("{} in {}{}", status.account, status.region, if status.signatures { "" } else { ", signatures waived" })),
+        (
+            "account",
+            format!("{} in {}{}", status.account, status.region, if status.signatures { "" } else { ", signatures waived" }),
+        ),
         ("default role", status.default_role.clone()),
     ]);
     for warning in &status.warnings {
@@ -149,11 +152,21 @@ fn announce(ctx: &Ctx, host: &Host, began: Instant) {
     }
     ctx.out.line("");
     ctx.out.line("In another terminal:");
-    ctx.out.line(format!("  eval \"$(myna env --dir {})\" && aws lambda list-functions", status.dir.display()));
+    ctx.out.line(format!(
+        "  eval \"$(myna env --dir {})\" && aws --endpoint-url \"$AWS_ENDPOINT_URL\" lambda list-functions",
+        status.dir.display()
+    ));
     ctx.out.line("  myna init --like lambda-python hello && myna deploy hello && myna invoke hello");
     ctx.out.line("Stop with Ctrl-C; once more stops at once.");
 }
 
 fn refusal(error: &anyhow::Error) -> Problem {
-    Problem::failed(format!("the platform did not start: {error:#}"))
+    let problem = Problem::failed(format!("the platform did not start: {error:#}"));
+    if problem.message.contains("door aws") && problem.message.contains("is taken") {
+        return problem.hint("choose another port: myna up --listen 127.0.0.1:9001 --console 127.0.0.1:9081 (0 is any free one)");
+    }
+    if problem.message.contains("door console") && problem.message.contains("is taken") {
+        return problem.hint("choose another port: myna up --console 127.0.0.1:9081 (0 is any free one)");
+    }
+    problem
 }

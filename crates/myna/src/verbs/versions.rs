@@ -14,11 +14,15 @@ use serde_json::json;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  myna versions list hello
+  myna versions hello
   myna versions publish hello --description 'first release'")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// The function, to see what is there.
+    #[arg(required = true)]
+    name: Option<String>,
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
 }
 
 #[derive(clap::Subcommand)]
@@ -39,7 +43,11 @@ enum What {
 
 pub async fn run(ctx: &Ctx, args: &Args) -> Done {
     let api = super::platform(ctx)?;
-    match &args.what {
+    let Some(what) = &args.what else {
+        let name = args.name.as_deref().unwrap_or_default();
+        return list(ctx, &api, name).await;
+    };
+    match what {
         What::List { name } => list(ctx, &api, name).await,
         What::Publish { name, description } => publish(ctx, &api, name, description.as_deref()).await,
     }

@@ -1,6 +1,6 @@
 //! What this machine can do for process sandboxes, for `myna doctor`.
 
-use crate::cgroup::{Layout, Need};
+use crate::cgroup::{Layout, Need, Version};
 use std::fs;
 
 /// One thing that was looked at.
@@ -21,11 +21,18 @@ pub fn probe() -> Vec<Finding> {
     for (need, name) in Need::ALL.into_iter().zip(names) {
         let place = layout.place(need);
         let usable = place.is_some_and(|p| rustix::fs::access(&p.dir, rustix::fs::Access::WRITE_OK).is_ok());
-        let detail = place.map_or("no hierarchy offers it".into(), |p| format!("version {:?} at {}", p.version, p.dir.display()));
+        let detail = place.map_or("no hierarchy offers it".into(), |p| format!("{} at {}", version(p.version), p.dir.display()));
         let remedy = "run as root, or let systemd delegate a group: systemd-run --user --scope -p Delegate=yes myna up";
         findings.push(Finding { name, ok: usable, detail, remedy: (!usable).then_some(remedy) });
     }
     findings
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::One => "version 1",
+        Version::Two => "version 2",
+    }
 }
 
 fn root() -> Finding {
