@@ -46,7 +46,7 @@ pub async fn deploy(ctx: &Ctx, api: &Api, path: &Path, options: &Options, packer
         source = open(api, path, options)?;
     }
     let name = plan::name(&source, options);
-    let existing = lambda::find(api, &name).await?;
+    let existing = lambda::find(api, &name).await.map_err(next_step)?;
     let plan = plan(ctx, api, &source, options, existing.as_ref()).await?;
     let first = packer.is_fresh();
     let (archive, files) = source.pack(&plan.contents, packer)?;
@@ -59,7 +59,7 @@ pub async fn deploy(ctx: &Ctx, api: &Api, path: &Path, options: &Options, packer
     drop(archive);
     let what = match &existing {
         None => {
-            lambda::create(api, &creation(api, &plan, code).await?).await.map_err(|p| next_step(p, &plan))?;
+            lambda::create(api, &creation(api, &plan, code).await?).await.map_err(next_step)?;
             What::Created
         }
         Some(now) => {
@@ -130,14 +130,13 @@ async fn creation(api: &Api, plan: &Plan, code: String) -> Result<Value, Problem
 }
 
 /// The service's own words say which pattern or list a value is not in; what to do about the commonest ones, they don't.
-fn next_step(problem: Problem, plan: &Plan) -> Problem {
+fn next_step(problem: Problem) -> Problem {
     let about = |field: &str| problem.message.contains(&format!("at '{field}'"));
     if about("runtime") {
-        let names = format!("what this platform has: myna runtime list; this one: {}", plan.runtime.why);
-        return problem.hint(names);
+        return problem.hint("what this platform has: myna runtime list");
     }
     if about("functionName") {
-        return problem.hint("a name has letters, digits, - and _, at most 64; say one: --name NAME");
+        return problem.hint("a name has letters, digits, - and _, at most 64; choose one: --name NAME");
     }
     problem
 }

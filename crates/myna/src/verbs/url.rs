@@ -97,7 +97,11 @@ pub async fn set(api: &Api, name: &str, qualifier: Option<&str>, auth: Option<&s
 }
 
 async fn delete(api: &Api, name: &str, qualifier: Option<&str>) -> Done {
-    api.json(Method::DELETE, &path(name, qualifier), None).await.map_err(|p| lambda::absent(p, name))?;
+    let deleted = api.json(Method::DELETE, &path(name, qualifier), None).await;
+    if deleted.as_ref().is_err_and(|p| p.exit == Exit::NotFound) && lambda::find(api, name).await?.is_some() {
+        return Err(Problem::new(Exit::NotFound, format!("{name} has no address")));
+    }
+    deleted.map_err(|p| lambda::absent(p, name))?;
     forbid(api, name, qualifier).await
 }
 
