@@ -71,18 +71,23 @@ impl<'a> Claim<'a> {
     }
 
     fn finish(mut self, result: Result<Reply, Failed>) {
-        self.head_or_failure(Some(result));
+        let failed = match &result {
+            Ok(reply) => reply.head.error.as_ref().map(|e| e.kind.clone()),
+            Err(Failed { fault, .. }) => Some(kind_of(fault)),
+        };
+        self.answered(failed, Some(result));
     }
 
-    /// After a stream's end.
-    fn streamed(mut self) {
-        self.head_or_failure(None);
+    /// After a stream's end, which may have been a failure of this type.
+    fn streamed(mut self, failed: Option<String>) {
+        self.answered(failed, None);
     }
 
-    fn head_or_failure(&mut self, result: Option<Result<Reply, Failed>>) {
+    fn answered(&mut self, failed: Option<String>, result: Option<Result<Reply, Failed>>) {
         self.finished = true;
         if let Some(current) = self.core.state().current.as_mut().filter(|c| c.id == self.id) {
             current.step = Step::Answered;
+            current.failed = failed;
             if let Some(result) = result {
                 current.watchers.reply(result);
             }
@@ -200,21 +205,29 @@ async fn streaming(claim: Claim<'_>, limit: u64, headers: &HeaderMap, mut body: 
             Ok(Ok(data)) => {
                 sent += data.len() as u64;
                 if sent > limit {
-                    let _ = pieces.send(Piece::End(Some(Frame::Fault(past_limit(limit))))).await;
-                    claim.streamed();
+                    let fault = past_limit(limit);
+                    let failed = kind_of(&fault);
+                    let _ = pieces.send(Piece::End(Some(Frame::Fault(fault)))).await;
+                    claim.streamed(Some(failed));
                     drain(body).await;
                     return answer::too_large(limit);
                 }
                 // A client that has gone doesn't stop the function.
                 let _ = pieces.send(Piece::Data(data)).await;
             }
-            Ok(Err(other)) => trailers = other.into_trailers().ok().and_then(|t| error_trailers(&t)).map(Frame::Trailers),
+            Ok(Err(other)) => trailers = other.into_trailers().ok().and_then(|t| error_trailers(&t)),
             Err(_) => return answer::truncated(),
         }
     }
-    let _ = pieces.send(Piece::End(trailers)).await;
-    claim.streamed();
+    let failed = trailers.as_ref().map(|t| error_kind(t.get(ERROR_TYPE)));
+    let _ = pieces.send(Piece::End(trailers.map(Frame::Trailers))).await;
+    claim.streamed(failed);
     answer::accepted()
+}
+
+/// What a failure of the answer itself is called.
+fn kind_of(fault: &Fault) -> String {
+    fault.detail.clone().unwrap_or_else(|| fault.cause.name().to_owned())
 }
 
 /// The two trailers by which a runtime reports a failure in the middle of its answer.

@@ -106,8 +106,8 @@ fn arrive(core: &Core) -> Result<u64, Answer> {
         }
         _ => return Err(answer::invalid_transition(name, "Ready")),
     }
-    if let Some(done) = state.current.take() {
-        let end = state.end();
+    if let Some(mut done) = state.current.take() {
+        let end = state.end(done.failed.take());
         done.watchers.end(end);
     }
     Ok(state.next.ticket())
@@ -124,7 +124,7 @@ fn take(core: &Core, ticket: u64, cx: &mut Context<'_>) -> Poll<Option<(Event, A
         return Poll::Pending;
     };
     let Handed { event, watchers } = *handed;
-    state.current = Some(Current { id: event.id.0, watchers, step: Step::Running });
+    state.current = Some(Current { id: event.id.0, watchers, step: Step::Running, failed: None });
     let bound = state.bound.clone().expect("a runtime is initialised only with its unit");
     Poll::Ready(Some((event, bound)))
 }

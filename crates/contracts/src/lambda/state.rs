@@ -58,6 +58,8 @@ pub(super) struct Current {
     pub id: uuid::Uuid,
     pub watchers: Watchers,
     pub step: Step,
+    /// The type of the failure with which it was answered.
+    pub failed: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -168,7 +170,7 @@ impl State {
     pub fn give_up(&mut self, fault: Fault) {
         if let Some(mut current) = self.current.take() {
             current.watchers.reply(Err(fault.into()));
-            let end = self.end();
+            let end = self.end(current.failed.take());
             current.watchers.end(end);
         }
     }
@@ -182,11 +184,12 @@ impl State {
         }
     }
 
-    /// How the slot ended, once the runtime is done with the call.
-    pub fn end(&self) -> SlotEnd {
-        match self.spoiled {
-            Some(why) => SlotEnd::Spent(why.to_owned()),
-            None => SlotEnd::Free,
+    /// How the slot ended, once the runtime is done with the call, which failed with this type if it did.
+    pub fn end(&self, failed: Option<String>) -> SlotEnd {
+        match (self.spoiled, failed) {
+            (Some(why), _) => SlotEnd::Spent(why.to_owned()),
+            (None, Some(kind)) => SlotEnd::FreeAfterError(kind),
+            (None, None) => SlotEnd::Free,
         }
     }
 

@@ -71,7 +71,7 @@ async fn an_error_is_passed_on_verbatim_with_its_checked_type() {
         client.ask("POST", &format!("{API}/{id}/error"), "Lambda-Runtime-Function-Error-Type: Function.lower\r\n", body).await;
     assert_eq!(got.status, 202);
     client.next().await;
-    assert_eq!(whole(call).await, (String::from_utf8_lossy(body).into_owned(), Some("Function.Unknown".into()), SlotEnd::Free));
+    assert_eq!(whole(call).await, (String::from_utf8_lossy(body).into_owned(), Some("Function.Unknown".into()), SlotEnd::FreeAfterError("Function.Unknown".into())));
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn an_answer_past_the_limit_is_refused_on_both_sides() {
         assert_eq!(got.status, 413);
         assert!(got.text().contains("Exceeded maximum allowed payload size (1000 bytes)."));
         let (fault, undelivered, end) = failed(call).await;
-        assert_eq!((fault.cause, undelivered, end), (Cause::ReplyTooLarge, false, SlotEnd::Free));
+        assert_eq!((fault.cause, undelivered, end), (Cause::ReplyTooLarge, false, SlotEnd::FreeAfterError("Function.ResponseSizeTooLarge".into())));
     }
 }
 
@@ -221,7 +221,7 @@ async fn a_streamed_answer_arrives_as_it_is_written() {
     assert!(frames.next().await.is_none());
     assert_eq!(client.got().await.status, 202);
     client.next().await;
-    assert_eq!(free.await, SlotEnd::Free);
+    assert_eq!(free.await, SlotEnd::FreeAfterError("Runtime.Broken".into()));
 }
 
 #[tokio::test]
@@ -258,7 +258,7 @@ async fn an_unknown_response_mode_fails_the_call() {
     assert!(got.text().contains("InvalidFunctionResponseMode"));
     client.next().await;
     let (fault, _, end) = failed(call).await;
-    assert_eq!((fault.detail.as_deref(), end), (Some("Runtime.InvalidResponseModeHeader"), SlotEnd::Free));
+    assert_eq!((fault.detail.as_deref(), end), (Some("Runtime.InvalidResponseModeHeader"), SlotEnd::FreeAfterError("Runtime.InvalidResponseModeHeader".into())));
 }
 
 /// A2.2: an event that no poll took goes back whole; one that a poll took doesn't.
