@@ -3,6 +3,7 @@
 mod amazon;
 mod answers;
 mod command_line;
+pub mod console;
 mod directory;
 mod sdk;
 mod settings;
@@ -21,5 +22,6 @@ pub const ALL: &[&[Test]] = &[
     settings::ALL,
     streams::ALL,
     command_line::ALL,
+    console::ALL,
     directory::ALL,
 ];

@@ -9,6 +9,7 @@
 //! ensure!(hello.call(json!({"a": 1}))? == json!({"a": 1}));
 //! ```
 
+mod browser;
 mod clients;
 mod function;
 mod http;
@@ -21,6 +22,7 @@ mod runner;
 mod sign;
 mod wire;
 
+pub use browser::Browser;
 pub use clients::{aws_cli, deps, python};
 pub use function::{Answer, Draft, Function};
 pub use http::{Http, Response};

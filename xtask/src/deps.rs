@@ -12,7 +12,12 @@ use std::{
 };
 
 /// Program that must exist, and the Debian package that brings it. Full paths: a PATH entry may be a version manager's shim.
-const DEBIAN: &[(&str, &str)] = &[("/usr/bin/aws", "awscli"), ("/usr/bin/curl", "curl")];
+const DEBIAN: &[(&str, &str)] = &[
+    ("/usr/bin/aws", "awscli"),
+    ("/usr/bin/curl", "curl"),
+    ("/usr/bin/chromium", "chromium"),
+    ("/usr/bin/chromedriver", "chromium-driver"),
+];
 
 /// The Python packages of the test clients, with their versions.
 const REQUIREMENTS: &str = "tests/requirements.txt";
@@ -45,11 +50,18 @@ fn debian() -> Result<Vec<String>> {
     if !Path::new("/usr/bin/apt-get").exists() || !is_root()? {
         return Ok(vec![format!("missing: {list}; install with: sudo apt-get install {list}")]);
     }
-    quiet(Command::new("apt-get").args(["update", "-qq"]))?;
-    let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
-    quiet(&mut install)?;
-    Ok(Vec::new())
+    if let Err(e) = quiet(Command::new("apt-get").args(["update", "-qq"])) {
+        return Ok(vec![format!("missing: {list}; {e:#}")]);
+    }
+    // One by one, so that one that can't be had takes no other along.
+    let had = |package: &&str| quiet(&mut installing(package)).err().map(|e| format!("missing: {package}; {e:#}"));
+    Ok(missing.iter().filter_map(had).collect())
+}
+
+fn installing(package: &str) -> Command {
+    let mut c = Command::new("apt-get");
+    c.args(["install", "-y", "-qq", "--no-install-recommends", package]).env("DEBIAN_FRONTEND", "noninteractive");
+    c
 }
 
 fn python() -> Result<()> {

@@ -8,6 +8,8 @@ const ms = us => us < 1000 ? `${us} µs` : us < 1e6 ? `${(us / 1000).toFixed(1)}
 const step = us => us ? ms(us) : "–";
 const mib = bytes => bytes ? `${(bytes / 1048576).toFixed(1)} MiB` : "–";
 const micros = d => d ? d.secs * 1e6 + d.nanos / 1000 : 0;
+const two = n => String(n).padStart(2, "0");
+const clock = at => `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 const age = s => s < 90 ? `${Math.round(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`;
 
 // A cell is a text or a number, or { text, as, href, parts }: its class, where it leads, a bar's parts.
@@ -75,7 +77,7 @@ function invocation(r) {
   const tr = document.createElement("tr");
   tr.dataset.key = `${r.id} ${r.started_ms}`;
   fill(tr, [
-    new Date(r.started_ms).toLocaleTimeString(), { text: r.function, as: "long" }, { text: r.status, as: r.status === "ok" ? "" : "bad" },
+    clock(new Date(r.started_ms)), { text: r.function, as: "long" }, { text: r.status, as: r.status === "ok" ? "" : "bad" },
     r.usage.init ? "cold" : "warm", { parts: [["queued", queued_us], ["sandbox", sandbox_us], ["init", init_us], ["run", run_us]] },
     number(step(queued_us)), number(step(sandbox_us)), number(step(init_us)), number(step(run_us)),
     number(`${Math.max(1, Math.ceil(micros(r.usage.duration) / 1000))} ms`), number(mib(r.usage.memory_max_bytes)), { text: r.id, as: "mono" }]);
@@ -105,7 +107,7 @@ function choices(names) {
 }
 function addLine(line) {
   const pre = $("log"), atEnd = pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 8;
-  const time = line.at_ms ? new Date(line.at_ms).toISOString().slice(11, 23) + "  " : "";
+  const time = line.at_ms ? `${clock(new Date(line.at_ms))}.${String(line.at_ms % 1000).padStart(3, "0")}  ` : "";
   pre.append(document.createTextNode(time + line.text + "\n"));
   while (pre.childNodes.length > LINES) pre.firstChild.remove();
   if (atEnd) pre.scrollTop = pre.scrollHeight;
