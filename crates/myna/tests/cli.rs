@@ -34,7 +34,7 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 21] = [
     "up",
     "status",
     "init",
@@ -47,6 +47,7 @@ const VERBS: [&str; 20] = [
     "versions",
     "alias",
     "concurrency",
+    "url",
     "delete",
     "explain",
     "runtime",

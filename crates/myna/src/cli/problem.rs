@@ -68,3 +68,16 @@ impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
         self.map_err(|error| Problem::failed(format!("{what}: {error}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::Cause;
+
+    #[test]
+    fn every_cause_has_its_section_in_the_book_and_no_section_is_left_over() {
+        let book = include_str!("../../../../docs/errors.md");
+        let sections: Vec<&str> = book.lines().filter_map(|l| l.strip_prefix("## ")).collect();
+        let causes: Vec<&str> = Cause::ALL.iter().map(|row| row.1).collect();
+        assert_eq!(sections, causes);
+    }
+}

@@ -171,3 +171,41 @@ fn descriptors_allow() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
     usize::try_from(limit / 4 * 3 / model::limits::DESCRIPTORS_PER_INSTANCE).unwrap_or(usize::MAX).max(8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The code block below a heading of the book.
+    fn block<'a>(book: &'a str, heading: &str) -> &'a str {
+        let after = book.split_once(heading).expect("the heading is there").1;
+        after.split_once("```toml\n").and_then(|rest| rest.1.split_once("```")).expect("a block follows it").0
+    }
+
+    #[test]
+    fn the_book_shows_every_key_and_no_other() {
+        let book = include_str!("../../../../docs/configuration.md");
+        let text = block(book, "## The platform's settings");
+        let File { listen, console, region, account, engine, retention, runtimes, _function: _ } = toml::from_str(text).unwrap();
+        assert!(listen.is_some() && console.is_some() && region.is_some() && account.is_some() && !runtimes.is_empty());
+        let EngineFile { memory_mib, memory_overcommit, instances_max, starts_max, concurrency, keep_alive, prestarted } = engine;
+        assert!(memory_mib.is_some() && instances_max.is_some() && starts_max.is_some());
+        // What doesn't depend on the machine is shown with its default.
+        let made = Config::load("x".into(), &Args::default()).unwrap();
+        assert_eq!((listen, console), (Some(made.listen), Some(made.console)));
+        assert_eq!((region, account), (Some(made.region), Some(made.account)));
+        assert_eq!((memory_overcommit, concurrency), (Some(made.memory_overcommit), Some(made.concurrency)));
+        assert_eq!((keep_alive, prestarted), (Some("auto".into()), Some(made.prestarted)));
+        let RetentionFile { log_days, log_mib_per_function, record_days, package_days } = retention;
+        let days = |n: Option<u64>| Some(Duration::from_secs(n? * DAY));
+        assert_eq!((days(log_days), days(record_days)), (Some(made.log_age), Some(made.record_age)));
+        assert_eq!((log_mib_per_function, days(package_days)), (Some(made.log_bytes >> 20), Some(made.package_age)));
+    }
+
+    #[test]
+    fn one_file_serves_the_platform_and_its_function() {
+        let text = block(include_str!("../../../../docs/configuration.md"), "## A function's settings");
+        toml::from_str::<File>(text).unwrap();
+        assert!(toml::from_str::<File>("listn = 1").is_err());
+    }
+}

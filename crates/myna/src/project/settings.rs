@@ -76,6 +76,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_book_shows_every_key_and_no_other() {
+        let book = include_str!("../../../../docs/configuration.md");
+        let after = book.split_once("## A function's settings").unwrap().1;
+        let text = after.split_once("```toml\n").and_then(|rest| rest.1.split_once("```")).unwrap().0;
+        let Settings { name, system, runtime, handler, description, memory, timeout, role, env, exclude } = parse(text).unwrap();
+        assert!([name, system, runtime, handler, description, role].iter().all(Option::is_some) && env.is_some());
+        assert_eq!((memory, timeout, exclude.is_empty()), (Some(128), Some(3), false));
+    }
+
+    #[test]
     fn a_table_is_read_and_mistakes_are_named() {
         let s =
             parse("[function]\nname = \"a\"\nmemory = \"1GB\"\ntimeout = 30\n[function.env]\nK = \"v\"\n[up]\nlisten = \"x\"")

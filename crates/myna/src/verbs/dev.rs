@@ -152,9 +152,12 @@ impl<'a> Dev<'a> {
         }
     }
 
+    /// Editors write beside a file and rename; what is there no more says nothing to the reader.
     fn shown(&self, changed: &[PathBuf]) -> String {
-        let first = changed.first().map(|p| p.strip_prefix(&self.root).unwrap_or(p).display().to_string()).unwrap_or_default();
-        if changed.len() > 1 { format!("{first} and {} more", changed.len() - 1) } else { first }
+        let there: Vec<&PathBuf> = changed.iter().filter(|p| self.root.join(p).exists()).collect();
+        let all = if there.is_empty() { changed.iter().collect() } else { there };
+        let first = all.first().map(|p| p.strip_prefix(&self.root).unwrap_or(p).display().to_string()).unwrap_or_default();
+        if all.len() > 1 { format!("{first} and {} more", all.len() - 1) } else { first }
     }
 
     fn show_line(&self, line: &serde_json::Value) {
