@@ -5,11 +5,12 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 pub const ALL: &[&[Test]] = &[EACH];
 
-const EACH: &[Test] = tests![python_sales_report, node_webhook, python_guestbook, no_example_is_left_out];
+const EACH: &[Test] = tests![python_sales_report, node_webhook, python_guestbook, go_csv_to_json, no_example_is_left_out];
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
@@ -27,6 +28,22 @@ fn python_guestbook() -> Result<()> {
     answers_as_written("python-guestbook", "python3")
 }
 
+/// Compiled in a copy: the folder itself stays as it is in the clone.
+fn go_csv_to_json() -> Result<()> {
+    let exists = Command::new("go").arg("version").output().is_ok_and(|o| o.status.success());
+    if !exists {
+        return Err(skip("no Go on this machine"));
+    }
+    let myna = Platform::start()?;
+    let (folder, copy) = (examples().join("go-csv-to-json"), tempfile::tempdir()?);
+    for entry in fs::read_dir(&folder)?.flatten() {
+        fs::copy(entry.path(), copy.path().join(entry.file_name()))?;
+    }
+    let out = myna.developer(&["deploy", &copy.path().to_string_lossy(), "--build", "--name", "go-csv-to-json"])?;
+    ensure!(out.status.success(), "myna deploy --build: {}", String::from_utf8_lossy(&out.stderr));
+    answers(&myna, "go-csv-to-json")
+}
+
 /// `language` begins the names of the runtimes that it could run on.
 fn answers_as_written(example: &str, language: &str) -> Result<()> {
     let myna = Platform::start()?;
@@ -40,6 +57,11 @@ fn answers_as_written(example: &str, language: &str) -> Result<()> {
     }
     let folder = examples().join(example);
     verb(&myna, &["deploy", &folder.to_string_lossy(), "--name", example])?;
+    answers(&myna, example)
+}
+
+fn answers(myna: &Platform, example: &str) -> Result<()> {
+    let folder = examples().join(example);
     let read = |file: &str| fs::read_to_string(folder.join(file)).with_context(|| format!("can't read {example}/{file}"));
     let event: Value = read("event.json")?.parse()?;
     let expected: Value = read("answer.json")?.parse()?;
