@@ -10,6 +10,9 @@ pub struct Shelf {
     urls: HashMap<Arc<str>, (Arc<Function>, usize)>,
 }
 
+/// What a function was and what it is now.
+pub type Change = (Option<Arc<Function>>, Option<Arc<Function>>);
+
 #[derive(Default)]
 pub struct Catalog(ArcSwap<Shelf>);
 
@@ -25,7 +28,7 @@ impl Catalog {
     }
 
     /// Apply operations in order; returns what each replaced and what it is now.
-    pub fn apply(&self, ops: Vec<ModelOp>) -> Vec<(Option<Arc<Function>>, Option<Arc<Function>>)> {
+    pub fn apply(&self, ops: Vec<ModelOp>) -> Vec<Change> {
         let mut shelf = Shelf::clone(&self.0.load());
         let mut changes = Vec::with_capacity(ops.len());
         for op in ops {
@@ -53,9 +56,7 @@ impl Catalog {
 
 /// The unit that a qualifier means. `chance` is a number in 0–1 that decides a split alias.
 pub fn resolve(function: &Function, qualifier: Option<&str>, chance: impl FnOnce() -> f64) -> Result<Arc<Unit>, Fault> {
-    let missing = |q: &str| {
-        Fault::not_found(format!("function {} has no version or alias {q:?}", function.name)).detail(q)
-    };
+    let missing = |q: &str| Fault::not_found(format!("function {} has no version or alias {q:?}", function.name)).detail(q);
     let qualifier = qualifier.unwrap_or(LATEST);
     let version = match function.aliases.get(qualifier) {
         Some(Alias { split: Some((other, share)), .. }) if chance() < *share => other,

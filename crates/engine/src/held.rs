@@ -99,7 +99,8 @@ impl Engine {
         let mut state = self.lock();
         let (admission, key, useless) = match claim {
             Claim::New(key) => {
-                let admission = state.pools.admit(&key, &about.unit, now, |_| waiter(&key)).map_err(|r| self.refused(r, about))?;
+                let admission =
+                    state.pools.admit(&key, &about.unit, now, |_| waiter(&key)).map_err(|r| self.refused(r, about))?;
                 (admission, key, None)
             }
             Claim::Again(mut held) => {

@@ -292,4 +292,3 @@ fn refused() -> Response {
     *response.status_mut() = http::StatusCode::FORBIDDEN;
     response
 }
-

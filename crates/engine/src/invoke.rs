@@ -10,9 +10,7 @@ use crate::{
     start::Failure,
 };
 use model::{
-    Ask, Call, Cause, Event, Fault, Function, InvocationId, Mono, Principal, Target, Unit,
-    event::Trigger,
-    limits::HOPS_MAX,
+    Ask, Call, Cause, Event, Fault, Function, InvocationId, Mono, Principal, Target, Unit, event::Trigger, limits::HOPS_MAX,
     ports::Session,
 };
 use std::{sync::Arc, time::Duration};
@@ -47,7 +45,8 @@ enum Revived {
 impl Engine {
     /// Everything that is checked before a call is admitted.
     pub fn check(&self, target: &Target, trigger: Trigger) -> Result<(Arc<Function>, Arc<Unit>), Fault> {
-        let function = self.catalog().function(&target.tenant, target.function.as_str()).ok_or_else(|| absent(target.function.as_str()))?;
+        let function =
+            self.catalog().function(&target.tenant, target.function.as_str()).ok_or_else(|| absent(target.function.as_str()))?;
         self.authorise(&function, target, trigger)?;
         let unit = resolve(&function, target.qualifier.as_deref(), self.parts.chance)?;
         Ok((function, unit))
@@ -55,7 +54,10 @@ impl Engine {
 
     fn authorise(&self, function: &Function, target: &Target, trigger: Trigger) -> Result<(), Fault> {
         if target.door != function.dialect && !function.doors.iter().any(|d| **d == *target.door) {
-            return Err(Fault::new(Cause::Denied, format!("function {} is not open through the door {:?}", function.name, target.door)));
+            return Err(Fault::new(
+                Cause::Denied,
+                format!("function {} is not open through the door {:?}", function.name, target.door),
+            ));
         }
         let action = match trigger {
             Trigger::Invoke => function.actions.invoke,
@@ -90,7 +92,8 @@ impl Engine {
         let (function, unit) = self.check(&target, event.trigger)?;
         let limit = unit.settings.request_bytes_max;
         if let Some(found) = event.body.bytes().map(bytes::Bytes::len).filter(|n| *n > limit) {
-            return Err(Fault::new(Cause::TooLarge, format!("the payload has {found} bytes, the limit is {limit}")).detail(limit.to_string()));
+            return Err(Fault::new(Cause::TooLarge, format!("the payload has {found} bytes, the limit is {limit}"))
+                .detail(limit.to_string()));
         }
         event.hops = self.hops(&target.caller);
         if event.hops > HOPS_MAX {
@@ -184,16 +187,21 @@ impl Engine {
         let name = &about.function.name;
         let second = Duration::from_secs(1);
         match refusal {
-            Refusal::Function => Fault::new(Cause::Throttled, format!("function {name} runs as often as its reserved concurrency allows"))
-                .detail("function")
-                .retry_after(second),
-            Refusal::Tenant => {
-                Fault::new(Cause::Throttled, "as many calls are under way as the account's concurrency allows").detail("tenant").retry_after(second)
+            Refusal::Function => {
+                Fault::new(Cause::Throttled, format!("function {name} runs as often as its reserved concurrency allows"))
+                    .detail("function")
+                    .retry_after(second)
             }
+            Refusal::Tenant => Fault::new(Cause::Throttled, "as many calls are under way as the account's concurrency allows")
+                .detail("tenant")
+                .retry_after(second),
             Refusal::Line => Fault::new(Cause::Exhausted, format!("too many calls wait for function {name}")).retry_after(second),
             Refusal::TooLarge => Fault::new(
                 Cause::Exhausted,
-                format!("one instance of {name} ({} MiB) is larger than the memory budget of this platform", about.unit.settings.memory_mib),
+                format!(
+                    "one instance of {name} ({} MiB) is larger than the memory budget of this platform",
+                    about.unit.settings.memory_mib
+                ),
             )
             .hint("lower the function's memory size or raise the budget"),
         }

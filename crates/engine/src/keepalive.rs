@@ -20,7 +20,11 @@ const FADE_AT: u32 = 4096;
 pub enum KeepAlive {
     Fixed(Duration),
     /// Learned, within these bounds; `unknown` holds until enough is known.
-    Learned { min: Duration, unknown: Duration, max: Duration },
+    Learned {
+        min: Duration,
+        unknown: Duration,
+        max: Duration,
+    },
 }
 
 impl Default for KeepAlive {

@@ -244,7 +244,11 @@ impl Engine {
     }
 
     fn contract(&self, name: &str) -> Result<Arc<dyn Contract>, Fault> {
-        self.parts.contracts.get(name).cloned().ok_or_else(|| Fault::new(Cause::Unsupported, format!("no contract named {name:?}")))
+        self.parts
+            .contracts
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Fault::new(Cause::Unsupported, format!("no contract named {name:?}")))
     }
 
     /// What an instance of this unit may use while it serves.
@@ -300,7 +304,9 @@ impl Engine {
             })
             .collect();
         let mut observed = Observed { instances, ..Observed::default() };
-        for function in self.catalog.all().into_iter().filter(|f| f.tenant == *tenant && name.is_none_or(|n| n == f.name.as_str())) {
+        for function in
+            self.catalog.all().into_iter().filter(|f| f.tenant == *tenant && name.is_none_or(|n| n == f.name.as_str()))
+        {
             let (waiting, running) = state.pools.load(&(function.tenant.clone(), function.name.clone()));
             observed.waiting += waiting;
             observed.running += running;

@@ -183,7 +183,13 @@ impl Engine {
     }
 
     /// Note the end of a generation's runtime, whenever it comes.
-    pub(crate) async fn watch_exit(self: Arc<Self>, live: Arc<Live>, number: u64, exited: Fut<'static, Exit>, tell: oneshot::Sender<Exit>) {
+    pub(crate) async fn watch_exit(
+        self: Arc<Self>,
+        live: Arc<Live>,
+        number: u64,
+        exited: Fut<'static, Exit>,
+        tell: oneshot::Sender<Exit>,
+    ) {
         let exit = exited.await;
         let _ = tell.send(exit);
         let Some(session) = live.exited(number, exit) else { return };
@@ -224,7 +230,8 @@ impl Engine {
         runtime: &Runtime,
         initialization: &'static str,
     ) -> Result<Arc<dyn Session>, Fault> {
-        let (generation, session) = live.session().ok_or_else(|| Fault::new(Cause::Exited, "the pre-started runtime has ended"))?;
+        let (generation, session) =
+            live.session().ok_or_else(|| Fault::new(Cause::Exited, "the pre-started runtime has ended"))?;
         let began = self.parts.clock.mono();
         let _use = live.in_use();
         live.wake().await?;
@@ -241,12 +248,17 @@ impl Engine {
         };
         if let Err(fault) = outcome {
             if fault.cause != Cause::Timeout {
-                return Err(live.exit().map_or(fault.clone(), |exit| if fault.report.is_some() { fault } else { exit_fault(exit) }));
+                return Err(live
+                    .exit()
+                    .map_or(fault.clone(), |exit| if fault.report.is_some() { fault } else { exit_fault(exit) }));
             }
             live.end_generation(generation, fault).await?;
             return self.respawn(live, unit).await;
         }
-        live.started(Started { sandbox, init: self.parts.clock.mono().since(began) - sandbox.min(self.parts.clock.mono().since(began)) });
+        live.started(Started {
+            sandbox,
+            init: self.parts.clock.mono().since(began) - sandbox.min(self.parts.clock.mono().since(began)),
+        });
         self.settle(live, unit).await;
         Ok(session)
     }
@@ -290,12 +302,15 @@ fn note_failure(state: &mut State, revision: RevisionId, now: Mono, fault: &Faul
 /// What the end of a runtime means to whoever waited for it.
 pub(crate) fn exit_fault(exit: Exit) -> Fault {
     match exit {
-        Exit::OutOfMemory => {
-            Fault::new(Cause::OutOfMemory, "the function used more memory than it has").detail("signal: killed").hint("raise its memory size")
-        }
+        Exit::OutOfMemory => Fault::new(Cause::OutOfMemory, "the function used more memory than it has")
+            .detail("signal: killed")
+            .hint("raise its memory size"),
         Exit::Code(0) | Exit::Gone => Fault::new(Cause::Exited, "the runtime exited without a reason"),
-        Exit::Code(n) => Fault::new(Cause::Exited, format!("the runtime exited with status {n}")).detail(format!("exit status {n}")),
-        Exit::Signal(n) => Fault::new(Cause::Exited, format!("the runtime was ended by signal {n}")).detail(format!("signal: {}", signal_name(n))),
+        Exit::Code(n) => {
+            Fault::new(Cause::Exited, format!("the runtime exited with status {n}")).detail(format!("exit status {n}"))
+        }
+        Exit::Signal(n) => Fault::new(Cause::Exited, format!("the runtime was ended by signal {n}"))
+            .detail(format!("signal: {}", signal_name(n))),
     }
 }
 

@@ -121,8 +121,14 @@ async fn start(engine: &Arc<Engine>, contract: &'static str, tier: Tier, runtime
         tmp_inodes: 65_536,
         descriptors: 1024,
     };
-    let spec =
-        Spec { id, tenant: None, limits, mounts: mounts(runtime, &plan), network: Network::Loopback, listens: plan.listens.clone() };
+    let spec = Spec {
+        id,
+        tenant: None,
+        limits,
+        mounts: mounts(runtime, &plan),
+        network: Network::Loopback,
+        listens: plan.listens.clone(),
+    };
     let sandbox = engine.parts.backend.start(tier, spec).await?;
     let live = Live::new(id, engine.parts.clone(), sandbox, engine.weak.clone());
     let (number, exited) = live.spawn(&plan).await?;

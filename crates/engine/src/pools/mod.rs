@@ -14,7 +14,7 @@
 mod line;
 mod scale;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::keepalive::{Arrivals, KeepAlive};
 use line::Turns;
@@ -81,8 +81,15 @@ pub enum Admission {
 /// What the driver must do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<W> {
-    Start { id: InstanceId, revision: RevisionId, provisioned: bool },
-    Grant { waiter: W, id: InstanceId },
+    Start {
+        id: InstanceId,
+        revision: RevisionId,
+        provisioned: bool,
+    },
+    Grant {
+        waiter: W,
+        id: InstanceId,
+    },
     Freeze(InstanceId),
     /// Kill it and report [`Pools::gone`].
     Kill(InstanceId),

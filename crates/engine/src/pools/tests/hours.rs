@@ -135,7 +135,10 @@ fn a_flood_of_a_hundred_times_capacity_lets_single_calls_of_others_pass_soon() {
         let mut w = World::new(config);
         let counts = passed_over(&mut w, &flooding, &unit("other", "single", size, Slots::One), 400);
         let bound = 12 * size as usize + 4 * flooding.len();
-        assert!(counts.iter().all(|n| *n <= bound), "{what}: {counts:?} completions before a single call's turn (at most {bound})");
+        assert!(
+            counts.iter().all(|n| *n <= bound),
+            "{what}: {counts:?} completions before a single call's turn (at most {bound})"
+        );
     }
 }
 
@@ -190,7 +193,8 @@ fn waiting_and_running_calls_of_a_retired_revision_are_all_served_and_then_it_is
 #[test]
 fn room_given_up_by_a_wish_or_by_a_caller_goes_to_the_next() {
     let mut w = World::new(config(4));
-    let (kept, big, small) = (unit("a", "kept", 2, Slots::One), unit("b", "big", 4, Slots::One), unit("c", "small", 1, Slots::One));
+    let (kept, big, small) =
+        (unit("a", "kept", 2, Slots::One), unit("b", "big", 4, Slots::One), unit("c", "small", 1, Slots::One));
     w.pools.provision(&kept, 1, w.now);
     w.act();
     w.settle();

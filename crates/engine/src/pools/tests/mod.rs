@@ -248,7 +248,8 @@ impl World {
 
     fn check_pools(&self) {
         for (revision, pool) in &self.pools.pools {
-            let of = |f: &dyn Fn(&Inst) -> u32| self.pools.instances.values().filter(|i| i.revision == *revision).map(f).sum::<u32>();
+            let of =
+                |f: &dyn Fn(&Inst) -> u32| self.pools.instances.values().filter(|i| i.revision == *revision).map(f).sum::<u32>();
             assert_eq!(pool.members, of(&|_| 1));
             assert_eq!(pool.busy, of(&|i| i.busy));
             assert_eq!(pool.starting, of(&|i| u32::from(i.phase == Phase::Starting)));
@@ -261,7 +262,8 @@ impl World {
     fn check_functions(&self) {
         let mut unreserved: HashMap<TenantId, u32> = HashMap::new();
         for (k, f) in &self.pools.functions {
-            let here = self.waiting.iter().filter(|w| key(&w.unit) == *k).count() + self.running.iter().filter(|r| r.key == *k).count();
+            let here =
+                self.waiting.iter().filter(|w| key(&w.unit) == *k).count() + self.running.iter().filter(|r| r.key == *k).count();
             assert_eq!(f.admitted as usize, here, "admitted is what waits and what runs");
             if f.reserved.is_none() {
                 *unreserved.entry(k.0.clone()).or_default() += f.admitted;
