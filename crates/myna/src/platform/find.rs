@@ -89,6 +89,10 @@ fn choose(
 }
 
 fn silent(dir: &Path) -> Problem {
+    if connect(dir).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
+        return Problem::new(Exit::NotRunning, format!("the platform in {} is another user's", dir.display()))
+            .hint("ask as its owner, or start your own: myna up");
+    }
     let what = if dir.is_dir() { "nobody answers for the platform in" } else { "there is no platform directory" };
     Problem::new(Exit::NotRunning, format!("{what} {}", dir.display()))
         .hint(format!("start it in another terminal: myna up --dir {}", dir.display()))

@@ -150,6 +150,9 @@ fn announce(ctx: &Ctx, host: &Host, began: Instant) {
     for warning in &status.warnings {
         ctx.out.warn(warning);
     }
+    if !status.warnings.is_empty() {
+        ctx.out.note("what this machine can do, and what would mend the rest: myna doctor");
+    }
     ctx.out.line("");
     ctx.out.line("In another terminal:");
     ctx.out.line(format!(
