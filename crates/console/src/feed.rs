@@ -108,28 +108,38 @@ fn snapshot(platform: &dyn Platform) -> Snapshot {
     let settings = platform.settings();
     let tenant = &settings.default_tenant;
     let day_ago = (platform.clock().wall_ms() / 3_600_000).saturating_sub(24);
-    let mut functions: Vec<_> = platform.functions(tenant).iter().filter_map(|f| {
-        let unit = f.versions.get("$LATEST").or_else(|| f.versions.values().next())?;
-        let mut usage = UsageHour { function: f.name.to_string(), ..UsageHour::default() };
-        for hour in platform.records().usage(tenant, Some(f.name.as_str()), day_ago) {
-            usage.invocations += hour.invocations;
-            usage.errors += hour.errors;
-            usage.cold_starts += hour.cold_starts;
-            usage.billed_ms += hour.billed_ms;
-            usage.gb_seconds += hour.gb_seconds;
-            usage.memory_max_bytes = usage.memory_max_bytes.max(hour.memory_max_bytes);
-        }
-        Some(FunctionRow {
-            name: f.name.to_string(),
-            runtime: unit.runtime.clone(),
-            handler: unit.handler.clone(),
-            memory_mib: unit.settings.memory_mib,
-            timeout_ms: unit.settings.timeout.as_millis(),
-            versions: f.versions.len(),
-            urls: f.urls.iter().map(|u| format!("http://{}.lambda-url.{}.localhost{}/", u.id, settings.region, port(&settings.aws_authority))).collect(),
-            usage,
+    let mut functions: Vec<_> = platform
+        .functions(tenant)
+        .iter()
+        .filter_map(|f| {
+            let unit = f.versions.get("$LATEST").or_else(|| f.versions.values().next())?;
+            let mut usage = UsageHour { function: f.name.to_string(), ..UsageHour::default() };
+            for hour in platform.records().usage(tenant, Some(f.name.as_str()), day_ago) {
+                usage.invocations += hour.invocations;
+                usage.errors += hour.errors;
+                usage.cold_starts += hour.cold_starts;
+                usage.billed_ms += hour.billed_ms;
+                usage.gb_seconds += hour.gb_seconds;
+                usage.memory_max_bytes = usage.memory_max_bytes.max(hour.memory_max_bytes);
+            }
+            Some(FunctionRow {
+                name: f.name.to_string(),
+                runtime: unit.runtime.clone(),
+                handler: unit.handler.clone(),
+                memory_mib: unit.settings.memory_mib,
+                timeout_ms: unit.settings.timeout.as_millis(),
+                versions: f.versions.len(),
+                urls: f
+                    .urls
+                    .iter()
+                    .map(|u| {
+                        format!("http://{}.lambda-url.{}.localhost{}/", u.id, settings.region, port(&settings.aws_authority))
+                    })
+                    .collect(),
+                usage,
+            })
         })
-    }).collect();
+        .collect();
     functions.sort_by(|a, b| a.name.cmp(&b.name));
     Snapshot {
         region: settings.region.clone(),
@@ -175,9 +185,13 @@ pub fn logs(platform: Arc<dyn Platform>, format: Format, query: &str, closing: &
         }
         loop {
             let alive = match live.recv().await {
-                Ok(l) if l.stream.tenant == tenant && *l.stream.group == *group => to.send("line", &line(format, &l.stream, &l.record)).await,
+                Ok(l) if l.stream.tenant == tenant && *l.stream.group == *group => {
+                    to.send("line", &line(format, &l.stream, &l.record)).await
+                }
                 Ok(_) => true,
-                Err(RecvError::Lagged(n)) => to.send("line", &serde_json::json!({"at_ms": 0, "text": format!("… {n} lines were skipped …")})).await,
+                Err(RecvError::Lagged(n)) => {
+                    to.send("line", &serde_json::json!({"at_ms": 0, "text": format!("… {n} lines were skipped …")})).await
+                }
                 Err(RecvError::Closed) => return,
             };
             if !alive {

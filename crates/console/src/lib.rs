@@ -38,7 +38,13 @@ pub struct Console {
 
 impl Console {
     pub fn new(platform: Arc<dyn Platform>, format: Format, port: u16) -> Self {
-        Self { platform, format, sessions: Sessions::default(), closing: Cancel::new(), host: format!("console.localhost:{port}") }
+        Self {
+            platform,
+            format,
+            sessions: Sessions::default(),
+            closing: Cancel::new(),
+            host: format!("console.localhost:{port}"),
+        }
     }
 
     /// Ends every live stream: an open tab is nothing that a stopping platform waits for.
@@ -64,7 +70,10 @@ impl Console {
     fn answer(&self, request: &Request) -> Response {
         let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
         if host != self.host {
-            return text(StatusCode::MISDIRECTED_REQUEST, &format!("the console answers at http://{}/ only; get a link with: myna open\n", self.host));
+            return text(
+                StatusCode::MISDIRECTED_REQUEST,
+                &format!("the console answers at http://{}/ only; get a link with: myna open\n", self.host),
+            );
         }
         if request.method() != Method::GET {
             return text(StatusCode::METHOD_NOT_ALLOWED, "the console only shows; changes are made with the myna command\n");
@@ -92,7 +101,10 @@ impl Console {
         let now = self.platform.clock().mono();
         let token = query.split('&').find_map(|p| p.strip_prefix("token=")).unwrap_or_default();
         let Some(session) = self.sessions.redeem(token, now) else {
-            return text(StatusCode::UNAUTHORIZED, "this link was used already, or is older than five minutes; get a new one with: myna open\n");
+            return text(
+                StatusCode::UNAUTHORIZED,
+                "this link was used already, or is older than five minutes; get a new one with: myna open\n",
+            );
         };
         // The page is fetched by this one and not by a redirect, so that the cookie goes along wherever the link was clicked:
         // a SameSite=Strict one is kept from a redirect that another site began (RFC 6265bis, 5.2).

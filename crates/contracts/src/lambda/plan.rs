@@ -65,7 +65,10 @@ pub(super) fn plan(port: u16, runtime: &Runtime, unit: Option<&Unit>, about: &In
         }
         None if runtime.bindable => runtime.argv.iter().cloned().chain([UNBOUND.to_owned()]).collect(),
         None => {
-            return Err(Fault::new(Cause::Unsupported, format!("runtime {} can't start without a function's code", runtime.name)));
+            return Err(Fault::new(
+                Cause::Unsupported,
+                format!("runtime {} can't start without a function's code", runtime.name),
+            ));
         }
     };
     let process = ProcSpec {

@@ -71,7 +71,14 @@ async fn an_error_is_passed_on_verbatim_with_its_checked_type() {
         client.ask("POST", &format!("{API}/{id}/error"), "Lambda-Runtime-Function-Error-Type: Function.lower\r\n", body).await;
     assert_eq!(got.status, 202);
     client.next().await;
-    assert_eq!(whole(call).await, (String::from_utf8_lossy(body).into_owned(), Some("Function.Unknown".into()), SlotEnd::FreeAfterError("Function.Unknown".into())));
+    assert_eq!(
+        whole(call).await,
+        (
+            String::from_utf8_lossy(body).into_owned(),
+            Some("Function.Unknown".into()),
+            SlotEnd::FreeAfterError("Function.Unknown".into())
+        )
+    );
 }
 
 #[tokio::test]
@@ -192,7 +199,10 @@ async fn an_answer_past_the_limit_is_refused_on_both_sides() {
         assert_eq!(got.status, 413);
         assert!(got.text().contains("Exceeded maximum allowed payload size (1000 bytes)."));
         let (fault, undelivered, end) = failed(call).await;
-        assert_eq!((fault.cause, undelivered, end), (Cause::ReplyTooLarge, false, SlotEnd::FreeAfterError("Function.ResponseSizeTooLarge".into())));
+        assert_eq!(
+            (fault.cause, undelivered, end),
+            (Cause::ReplyTooLarge, false, SlotEnd::FreeAfterError("Function.ResponseSizeTooLarge".into()))
+        );
     }
 }
 
@@ -258,7 +268,10 @@ async fn an_unknown_response_mode_fails_the_call() {
     assert!(got.text().contains("InvalidFunctionResponseMode"));
     client.next().await;
     let (fault, _, end) = failed(call).await;
-    assert_eq!((fault.detail.as_deref(), end), (Some("Runtime.InvalidResponseModeHeader"), SlotEnd::FreeAfterError("Runtime.InvalidResponseModeHeader".into())));
+    assert_eq!(
+        (fault.detail.as_deref(), end),
+        (Some("Runtime.InvalidResponseModeHeader"), SlotEnd::FreeAfterError("Runtime.InvalidResponseModeHeader".into()))
+    );
 }
 
 /// A2.2: an event that no poll took goes back whole; one that a poll took doesn't.
