@@ -1,6 +1,9 @@
 //! Calls whose instance ends under them, or too late.
 
-use super::rig::{MS, Rig, SECOND, text};
+use super::{
+    rig::{MS, Rig, SECOND, text},
+    runtime::Init,
+};
 use bytes::Bytes;
 use model::{
     Cause, Frame, ReplyBody,
@@ -103,6 +106,7 @@ async fn two_calls_that_find_an_instance_killed_start_its_processes_once() {
     let slow = rig.call();
     let _slow = rig.handed().await;
     assert!(slow.await.unwrap().0.is_err());
+    *rig.contract.always.lock().unwrap() = || Init::Ready(SECOND);
     let calls = [rig.call(), rig.call()];
     let (a, b) = (rig.handed().await, rig.handed().await);
     a.finish("ok");
