@@ -173,7 +173,10 @@ async fn streamed(call: SessionCall) -> (String, String, Option<(String, String)
             Frame::Fault(fault) => panic!("{fault}"),
         }
     }
-    assert_eq!(free.await, SlotEnd::Free);
+    match &failed {
+        None => assert_eq!(free.await, SlotEnd::Free),
+        Some((kind, _)) => assert_eq!(free.await, SlotEnd::FreeAfterError(kind.clone())),
+    }
     (head.headers["content-type"].to_str().unwrap().to_owned(), String::from_utf8(text).unwrap(), failed)
 }
 

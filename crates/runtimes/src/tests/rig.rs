@@ -241,7 +241,10 @@ pub async fn finished(call: SessionCall) -> Result<Answer, Fault> {
         tokio::time::timeout(Duration::from_secs(20), reply).await.expect("no answer").map_err(|f| f.fault)?;
     let ReplyBody::Bytes(body) = body else { panic!("streamed") };
     let end = tokio::time::timeout(Duration::from_secs(20), free).await.expect("never free");
-    assert_eq!(end, SlotEnd::Free);
+    match &head.error {
+        None => assert_eq!(end, SlotEnd::Free),
+        Some(error) => assert_eq!(end, SlotEnd::FreeAfterError(error.kind.clone())),
+    }
     Ok(Answer { text: String::from_utf8_lossy(&body).into_owned(), error: head.error.map(|e| e.kind) })
 }
 

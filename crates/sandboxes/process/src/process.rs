@@ -25,7 +25,10 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -71,6 +74,8 @@ pub struct Process {
 pub(crate) struct Inner {
     config: Config,
     spawner: Mutex<OwnedFd>,
+    /// The platform is stopping: no more births.
+    closed: AtomicBool,
     pub(crate) groups: Arc<Hierarchies>,
     pub(crate) yard: Arc<Yard>,
     pub(crate) watch: Arc<Watch>,
@@ -108,7 +113,7 @@ impl Process {
         let yard = Yard::open(ids).map_err(Error::Thread)?;
         let watch = Watch::start().map_err(Error::Thread)?;
         let spares = Spares::new(&groups, &yard);
-        let inner = Inner { config, spawner: Mutex::new(spawner), groups, yard, watch, spares, privileged, root_id, caps };
+        let inner = Inner { config, spawner: Mutex::new(spawner), closed: AtomicBool::new(false), groups, yard, watch, spares, privileged, root_id, caps };
         Ok(Arc::new(Process { inner: Arc::new(inner) }))
     }
 }
@@ -123,6 +128,9 @@ impl Process {
 impl Inner {
     /// Sends an order. A spawner that has died is replaced once; its instances have died with it.
     pub(crate) fn order(&self, order: &Order, fds: &[BorrowedFd<'_>]) -> Result<(), Fault> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Fault::new(Cause::Draining, "the platform is stopping"));
+        }
         let bytes = order.encode();
         let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = match wire::send(&*spawner, &bytes, fds) {
@@ -242,8 +250,11 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    /// Once the last ends are through, the groups go.
+    /// The spawner ends, and with it every init that it made; once the last ends are through, the groups go. An instance that was
+    /// being made meanwhile goes with them.
     fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let _ = rustix::net::shutdown(&*self.spawner.lock().unwrap_or_else(PoisonError::into_inner), rustix::net::Shutdown::Both);
         let (done, all) = std::sync::mpsc::channel();
         let spares = self.spares.clone();
         self.yard.later(Box::new(move || {
@@ -251,6 +262,13 @@ impl Inner {
             let _ = done.send(());
         }));
         let _ = all.recv_timeout(ENDS_TIMEOUT);
+        for name in self.groups.existing() {
+            let group = Group::found(&self.groups, &name);
+            group.kill();
+            if let Err(error) = group.remove() {
+                tracing::warn!("{error}");
+            }
+        }
         for parent in self.groups.parents() {
             let _ = std::fs::remove_dir(parent);
         }
