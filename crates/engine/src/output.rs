@@ -10,6 +10,7 @@ use model::{
     log::{Line, LogLine, LogRecord, Stream},
     ports::{FramedLine, Framer},
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     os::fd::{AsFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard},
@@ -151,9 +152,11 @@ impl Output {
         if state.dropped > 0
             && let Some(stream) = state.stream.clone()
         {
-            let text = format!("myna dropped {} log lines: more than {LOG_BYTES_PER_SECOND_MAX} bytes in a second", state.dropped);
+            let text =
+                format!("myna dropped {} log lines: more than {LOG_BYTES_PER_SECOND_MAX} bytes in a second", state.dropped);
             state.dropped = 0;
-            let record = LogRecord { at_ms: self.parts.clock.wall_ms(), id: state.id, line: Line::Platform { text: text.into() } };
+            let record =
+                LogRecord { at_ms: self.parts.clock.wall_ms(), id: state.id, line: Line::Platform { text: text.into() } };
             self.emit(state, stream, record);
         }
     }
@@ -202,9 +205,21 @@ impl Output {
     }
 
     fn empty(&self, state: &mut State) {
-        for at in 0..state.pipes.len() {
+        for at in written(&state.pipes) {
             while matches!(self.read(state, at), More::Now) && state.window_bytes <= LOG_BYTES_PER_SECOND_MAX {}
         }
+    }
+}
+
+/// The pipes with something to read. All are asked at once: between two calls there is nothing in any of them, as a rule.
+fn written(pipes: &[Pipe]) -> Vec<usize> {
+    let open: Vec<usize> = (0..pipes.len()).filter(|at| pipes[*at].open).collect();
+    let mut asked: Vec<_> = open.iter().map(|at| PollFd::new(&*pipes[*at].fd, PollFlags::IN)).collect();
+    match poll(&mut asked, Some(&Timespec::default())) {
+        Ok(0) => Vec::new(),
+        Ok(_) => open.into_iter().zip(&asked).filter(|(_, fd)| !fd.revents().is_empty()).map(|(at, _)| at).collect(),
+        // Not told: reading tells.
+        Err(_) => open,
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Group {
     usage: Option<File>,
     usage_max: Option<File>,
     cpu: Option<File>,
+    pids: Option<File>,
+    kills: Option<File>,
 }
 
 impl Group {
@@ -34,6 +36,8 @@ impl Group {
             usage: None,
             usage_max: None,
             cpu: None,
+            pids: None,
+            kills: None,
         };
         for parent in all.parents() {
             let dir = parent.join(name);
@@ -59,7 +63,9 @@ impl Group {
         // Kernels before 5.19 keep no peak in version 2.
         let usage_max = open(Need::Memory, "memory.max_usage_in_bytes", "memory.peak", false).unwrap_or(None);
         let cpu = open(Need::Usage, "cpuacct.usage", "cpu.stat", false)?;
-        (self.freeze, self.usage, self.usage_max, self.cpu) = (freeze, usage, usage_max, cpu);
+        let pids = open(Need::Pids, "pids.current", "pids.current", false)?;
+        let kills = open(Need::Memory, "memory.oom_control", "memory.events", false)?;
+        (self.freeze, self.usage, self.usage_max, self.cpu, self.pids, self.kills) = (freeze, usage, usage_max, cpu, pids, kills);
         Ok(())
     }
 
@@ -161,8 +167,16 @@ impl Group {
     }
 
     pub fn oom_kills(&self) -> u64 {
-        let Some((_, file)) = self.file(Need::Memory, "memory.oom_control", "memory.events") else { return 0 };
-        self.all.files.read(&file).map_or(0, |text| field(&text, "oom_kill "))
+        self.counted(&self.kills, Need::Memory, ["memory.oom_control", "memory.events"], "oom_kill ")
+    }
+
+    /// From the open file; a group that was found instead of made has none.
+    fn counted(&self, open: &Option<File>, need: Need, [one, two]: [&str; 2], label: &str) -> u64 {
+        if open.is_some() {
+            return number(open, label);
+        }
+        let Some((_, file)) = self.file(need, one, two) else { return 0 };
+        self.all.files.read(&file).map_or(0, |text| field(&text, label))
     }
 
     pub fn measure(&self) -> Measured {
@@ -171,8 +185,8 @@ impl Group {
             Some(Version::One) => number(&self.cpu, "") / 1000,
             _ => number(&self.cpu, "usage_usec "),
         };
-        let pids = self.file(Need::Pids, "pids.current", "pids.current").and_then(|(_, f)| self.all.files.read(&f).ok());
-        let processes = pids.map_or(0, |t| field(&t, "")).saturating_sub(1) as u32;
+        let pids = self.counted(&self.pids, Need::Pids, ["pids.current", "pids.current"], "");
+        let processes = u32::try_from(pids.saturating_sub(1)).unwrap_or(u32::MAX);
         let memory_bytes = self.memory_bytes();
         let memory_max_bytes = number(&self.usage_max, "").max(memory_bytes);
         Measured { memory_bytes, memory_max_bytes, cpu_us, processes, oom_kills: self.oom_kills() }
@@ -210,7 +224,17 @@ impl Group {
     /// A group that is there already, left by an earlier life.
     pub fn found(all: &Arc<Hierarchies>, name: &str) -> Group {
         let dirs = all.parents().iter().map(|p| p.join(name)).collect();
-        Group { all: all.clone(), name: name.to_owned(), dirs, freeze: None, usage: None, usage_max: None, cpu: None }
+        Group {
+            all: all.clone(),
+            name: name.to_owned(),
+            dirs,
+            freeze: None,
+            usage: None,
+            usage_max: None,
+            cpu: None,
+            pids: None,
+            kills: None,
+        }
     }
 
     /// Success proves that nothing is left in it.
