@@ -16,9 +16,8 @@ fn main() -> io::Result<()> {
     loop {
         writer.write_all(next.as_bytes())?;
         let (id, _event) = read(&mut reader)?;
-        let answer = format!(
-            "POST /2018-06-01/runtime/invocation/{id}/response HTTP/1.1\r\nhost: {api}\r\ncontent-length: 2\r\n\r\n{{}}"
-        );
+        let answer =
+            format!("POST /2018-06-01/runtime/invocation/{id}/response HTTP/1.1\r\nhost: {api}\r\ncontent-length: 2\r\n\r\n{{}}");
         writer.write_all(answer.as_bytes())?;
         read(&mut reader)?;
     }

@@ -14,7 +14,8 @@ pub fn functions_framework_python(bench: &Bench, folder: &std::path::Path) -> an
     let port = free_port()?;
     let running = Running::start(
         Command::new(program)
-            .arg("--source").arg(&source)
+            .arg("--source")
+            .arg(&source)
             .args(["--target", "handler", "--host", "127.0.0.1", "--port", &port.to_string()])
             .env("WEB_CONCURRENCY", "1")
             .stdout(Stdio::null())

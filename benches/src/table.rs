@@ -39,11 +39,27 @@ impl Row {
         Self { name: name.into(), ours, reference: String::new(), ratio: None, goal: goal.into(), verdict, note: String::new() }
     }
     pub fn plain(name: impl Into<String>, ours: String) -> Self {
-        Self { name: name.into(), ours, reference: String::new(), ratio: None, goal: String::new(), verdict: "", note: String::new() }
+        Self {
+            name: name.into(),
+            ours,
+            reference: String::new(),
+            ratio: None,
+            goal: String::new(),
+            verdict: "",
+            note: String::new(),
+        }
     }
     pub fn failed(name: &str, error: &anyhow::Error) -> Self {
         let note = format!("{error:#}");
-        Self { name: name.into(), ours: String::new(), reference: String::new(), ratio: None, goal: String::new(), verdict: "failed", note }
+        Self {
+            name: name.into(),
+            ours: String::new(),
+            reference: String::new(),
+            ratio: None,
+            goal: String::new(),
+            verdict: "failed",
+            note,
+        }
     }
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
@@ -53,7 +69,8 @@ impl Row {
 
 /// A Markdown table with the date and the machine above it.
 pub fn text(rows: &[Row]) -> String {
-    let mut out = format!("{}\n\n| what | Myna | reference | ratio | goal | |\n| --- | --- | --- | --- | --- | --- |\n", machine());
+    let mut out =
+        format!("{}\n\n| what | Myna | reference | ratio | goal | |\n| --- | --- | --- | --- | --- | --- |\n", machine());
     for r in rows {
         let ratio = r.ratio.map(|x| format!("{x:.2}")).unwrap_or_default();
         let last = [r.verdict, &r.note].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join("; ");
@@ -72,7 +89,10 @@ pub fn write(folder: &Path, rows: &[Row], text: &str) -> anyhow::Result<()> {
 
 fn machine() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).map_or("unknown processor", |l| l.trim_start_matches([' ', '\t', ':']));
+    let model = cpu
+        .lines()
+        .find_map(|l| l.strip_prefix("model name"))
+        .map_or("unknown processor", |l| l.trim_start_matches([' ', '\t', ':']));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let date = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M");

@@ -8,9 +8,7 @@ pub fn bench(args: &[String]) -> Result<bool> {
     deps::install()?.iter().for_each(|l| println!("{l}"));
     let built = cargo::build(&["--release", "--package", "myna", "--package", "myna-benches", "--bins"])?;
     let path = |target: &str| built.iter().find(|b| !b.is_test && b.target == target).map(|b| b.path.clone());
-    let (Some(myna), Some(bench)) = (path("myna"), path("bench")) else {
-        bail!("the binary or its benchmarks were not built")
-    };
+    let (Some(myna), Some(bench)) = (path("myna"), path("bench")) else { bail!("the binary or its benchmarks were not built") };
     let mut c = Command::new(bench);
     c.args(args).env("MYNA_BIN", myna).env("MYNA_TEST_DEPS", deps::dir()).current_dir(crate::root());
     Ok(c.status()?.success())

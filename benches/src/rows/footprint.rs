@@ -25,7 +25,12 @@ pub fn idle_functions(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let share = (server::cpu(myna.pid())? - before).as_secs_f64() / 10.0;
     let rss = server::rss(myna.pid())? as f64 / 1048576.0;
     Ok(vec![
-        Row::absolute("1,000 deployed functions, no traffic: memory", format!("{rss:.0} MiB"), "≤ 50 MB", rss * 1.048_576 <= 50.0),
+        Row::absolute(
+            "1,000 deployed functions, no traffic: memory",
+            format!("{rss:.0} MiB"),
+            "≤ 50 MB",
+            rss * 1.048_576 <= 50.0,
+        ),
         Row::absolute("the same: processor", format!("{share:.3} cores"), "≤ 0.1 cores", share <= 0.1),
         Row::plain("start of the platform until it is ready", format!("{:.0} ms", myna.startup.as_secs_f64() * 1000.0)),
     ])
@@ -49,11 +54,18 @@ fn download(myna: &Myna, code: &serde_json::Value) -> anyhow::Result<String> {
 
 /// A thousand idle Python instances.
 pub fn idle_instances(bench: &Bench) -> anyhow::Result<Vec<Row>> {
-    let myna = Myna::up(bench, "[engine]\nmemory_overcommit = 50.0\ninstances_max = 1200\nconcurrency = 2000\nprestarted = 0\nkeep_alive = 600\n")?;
+    let myna = Myna::up(
+        bench,
+        "[engine]\nmemory_overcommit = 50.0\ninstances_max = 1200\nconcurrency = 2000\nprestarted = 0\nkeep_alive = 600\n",
+    )?;
     super::cold::deploy(&myna, "many", "python3.11", "app.py", "def handler(event, context):\n    return 1\n")?;
     myna.admin("POST", "/2015-03-31/functions/many/versions", b"{}")?;
     let before = available()?;
-    myna.admin("PUT", "/2019-09-30/functions/many/provisioned-concurrency?Qualifier=1", br#"{"ProvisionedConcurrentExecutions":1000}"#)?;
+    myna.admin(
+        "PUT",
+        "/2019-09-30/functions/many/provisioned-concurrency?Qualifier=1",
+        br#"{"ProvisionedConcurrentExecutions":1000}"#,
+    )?;
     let until = std::time::Instant::now() + Duration::from_secs(180);
     loop {
         let state = myna.admin("GET", "/2019-09-30/functions/many/provisioned-concurrency?Qualifier=1", b"")?;

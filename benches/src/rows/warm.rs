@@ -44,8 +44,14 @@ pub fn rows(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         Row::ratio("warm call through the URL, 1 caller", p50(url1), p50(relay1), url1.p50_us / relay1.p50_us, Goal::AtMost(1.3))
             .note(format!("bare proxy {}", p50(proxy1))),
         Row::ratio("the same through Invoke with SigV4", p50(api1), p50(relay1), api1.p50_us / relay1.p50_us, Goal::AtMost(1.5)),
-        Row::ratio("warm calls through the URL, 64 callers", rate(url64), rate(relay64), url64.per_second / relay64.per_second, Goal::AtLeast(0.75))
-            .note(format!("bare proxy {}", rate(proxy64))),
+        Row::ratio(
+            "warm calls through the URL, 64 callers",
+            rate(url64),
+            rate(relay64),
+            url64.per_second / relay64.per_second,
+            Goal::AtLeast(0.75),
+        )
+        .note(format!("bare proxy {}", rate(proxy64))),
         peer(bench, url64)?,
     ])
 }
@@ -59,8 +65,9 @@ fn peer(bench: &Bench, ours: Measured) -> anyhow::Result<Row> {
     };
     let theirs = load::run(&format!("127.0.0.1:{port}"), &*plain_request(), 64, 2000)?;
     let (us, them) = (format!("{:.0}/s", ours.per_second), format!("{:.0}/s", theirs.per_second));
-    Ok(Row::ratio(name, us, them, ours.per_second / theirs.per_second, Goal::AtLeast(2.0))
-        .note("ours runs a compiled function in a sandbox per call; theirs an in-process Python handler, no sandbox, no metering"))
+    Ok(Row::ratio(name, us, them, ours.per_second / theirs.per_second, Goal::AtLeast(2.0)).note(
+        "ours runs a compiled function in a sandbox per call; theirs an in-process Python handler, no sandbox, no metering",
+    ))
 }
 
 fn plain_request() -> Box<load::Request> {
@@ -90,7 +97,10 @@ fn signed(myna: &Myna) -> Box<load::Request> {
     let host = myna.address().to_owned();
     let credential = gateway_credential(&ready);
     Box::new(move || {
-        let request = http::Request::post("/2015-03-31/functions/bare/invocations").header("host", &host).body(()).expect("a plain request");
+        let request = http::Request::post("/2015-03-31/functions/bare/invocations")
+            .header("host", &host)
+            .body(())
+            .expect("a plain request");
         let (mut parts, ()) = request.into_parts();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
         gateway::sigv4::sign(&mut parts, b"{}", &credential, &ready.region, "lambda", now);

@@ -181,5 +181,8 @@ pub struct Target {
 pub enum ModelOp {
     /// The function as it now is.
     Put(Arc<Function>),
-    Drop { tenant: TenantId, name: FunctionName },
+    Drop {
+        tenant: TenantId,
+        name: FunctionName,
+    },
 }

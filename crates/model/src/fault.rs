@@ -163,8 +163,12 @@ mod tests {
         assert_eq!(names.len(), Cause::ALL.len());
         // A new variant without a row would panic here: the match makes the compiler ask for it.
         let all = |c: Cause| match c {
-            Cause::NotFound | Cause::Denied | Cause::Unauthenticated | Cause::Invalid | Cause::Stale | Cause::Conflict => c.name(),
-            Cause::TooLarge | Cause::Throttled | Cause::Exhausted | Cause::Timeout | Cause::Exited | Cause::OutOfMemory => c.name(),
+            Cause::NotFound | Cause::Denied | Cause::Unauthenticated | Cause::Invalid | Cause::Stale | Cause::Conflict => {
+                c.name()
+            }
+            Cause::TooLarge | Cause::Throttled | Cause::Exhausted | Cause::Timeout | Cause::Exited | Cause::OutOfMemory => {
+                c.name()
+            }
             Cause::InitFailed | Cause::Protocol | Cause::ReplyTooLarge | Cause::Unsupported | Cause::Draining => c.name(),
             Cause::Cancelled | Cause::Internal => c.name(),
         };

@@ -35,13 +35,26 @@ pub struct LogRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Line {
     /// Written by user code; bytes as they came, without the line end. `level` only where the runtime framed it.
-    Text { text: Bytes, level: Option<Arc<str>> },
-    InitStart { runtime: Arc<str>, runtime_name: Arc<str> },
-    Start { version: Arc<str> },
+    Text {
+        text: Bytes,
+        level: Option<Arc<str>>,
+    },
+    InitStart {
+        runtime: Arc<str>,
+        runtime_name: Arc<str>,
+    },
+    Start {
+        version: Arc<str>,
+    },
     End,
-    Report { usage: Usage, status: Status },
+    Report {
+        usage: Usage,
+        status: Status,
+    },
     /// The platform's word on something that went wrong (a time-out, a dropped flood), one line of text.
-    Platform { text: Arc<str> },
+    Platform {
+        text: Arc<str>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

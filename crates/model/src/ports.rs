@@ -4,8 +4,8 @@
 //! Dropping the future of `create`, `start` or `open` undoes all that it began (process, mount, uid, claim).
 
 use crate::{
-    Ask, BoxIo, Credential, Decision, Entry, Event, Fault, Fut, InstanceId, InvocationId, Key, ModelOp, Principal, Resource, Target,
-    TenantId, Unit, Verified, Write,
+    Ask, BoxIo, Credential, Decision, Entry, Event, Fault, Fut, InstanceId, InvocationId, Key, ModelOp, Principal, Resource,
+    Target, TenantId, Unit, Verified, Write,
     event::{Call, Outcome, Record},
     log::{LogLine, LogRecord, Stream},
     sandbox::{Caps, Endpoint, Exit, Group, Leftover, Limits, Measured, Mount, ProcSpec, Spec},
@@ -227,7 +227,12 @@ pub trait Contract: Send + Sync {
         Err("this contract starts every instance with its code".into())
     }
     /// Talk to what was started; returns when it is ready for a call, or for [`Session::bind`] when there is no unit yet.
-    fn open(&self, access: Arc<dyn Link>, unit: Option<Arc<Unit>>, host: Arc<dyn Host>) -> Fut<'_, Result<Arc<dyn Session>, Fault>>;
+    fn open(
+        &self,
+        access: Arc<dyn Link>,
+        unit: Option<Arc<Unit>>,
+        host: Arc<dyn Host>,
+    ) -> Fut<'_, Result<Arc<dyn Session>, Fault>>;
 }
 
 /// What a contract may put into an instance's environment.

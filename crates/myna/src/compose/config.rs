@@ -101,7 +101,10 @@ impl Config {
             return Err(Error::Value { field: "account", found: account, expected: "it must be twelve digits" });
         }
         let region = args.region.clone().or(file.region).unwrap_or_else(|| "us-east-1".into());
-        if region.is_empty() || region.len() > 32 || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        if region.is_empty()
+            || region.len() > 32
+            || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        {
             return Err(Error::Value { field: "region", found: region, expected: "it must be like us-east-1" });
         }
         let (memory, cpus) = (machine_memory()?, cpus());
@@ -147,11 +150,17 @@ fn read(path: &Path) -> Result<File, Error> {
 }
 
 fn keep_alive(value: Option<toml::Value>) -> Result<KeepAlive, Error> {
-    let wrong = |found: String| Error::Value { field: "engine.keep_alive", found, expected: "it must be \"auto\" or a number of seconds" };
+    let wrong = |found: String| Error::Value {
+        field: "engine.keep_alive",
+        found,
+        expected: "it must be \"auto\" or a number of seconds",
+    };
     match value {
         None => Ok(KeepAlive::default()),
         Some(toml::Value::String(s)) if s == "auto" => Ok(KeepAlive::default()),
-        Some(toml::Value::Integer(s)) => u64::try_from(s).map(|s| KeepAlive::Fixed(Duration::from_secs(s))).map_err(|_| wrong(s.to_string())),
+        Some(toml::Value::Integer(s)) => {
+            u64::try_from(s).map(|s| KeepAlive::Fixed(Duration::from_secs(s))).map_err(|_| wrong(s.to_string()))
+        }
         Some(other) => Err(wrong(other.to_string())),
     }
 }
@@ -159,7 +168,8 @@ fn keep_alive(value: Option<toml::Value>) -> Result<KeepAlive, Error> {
 fn machine_memory() -> Result<u64, Error> {
     let text = fs::read_to_string("/proc/meminfo").map_err(Error::Memory)?;
     let kib = text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.map(|k| k * 1024).ok_or_else(|| Error::Memory(io::Error::new(io::ErrorKind::InvalidData, "/proc/meminfo has no MemTotal")))
+    kib.map(|k| k * 1024)
+        .ok_or_else(|| Error::Memory(io::Error::new(io::ErrorKind::InvalidData, "/proc/meminfo has no MemTotal")))
 }
 
 pub fn cpus() -> u32 {

@@ -217,13 +217,23 @@ impl AdminHost for Host {
         let row = |name: &str, value: String, from: &str| wire::Explained { name: name.into(), value, from: from.into() };
         let share = f64::from(unit.settings.memory_mib) / 1769.0;
         let mut rows = vec![
-            row("cpu", format!("{:.2} processors", share.min(f64::from(self.config.cpus))), "memory size / 1769 MB, at most this machine's"),
-            row("cpu while initialising", format!("{:.2} processors", share.max(1.0).min(f64::from(self.config.cpus))), "at least one, as on Lambda"),
+            row(
+                "cpu",
+                format!("{:.2} processors", share.min(f64::from(self.config.cpus))),
+                "memory size / 1769 MB, at most this machine's",
+            ),
+            row(
+                "cpu while initialising",
+                format!("{:.2} processors", share.max(1.0).min(f64::from(self.config.cpus))),
+                "at least one, as on Lambda",
+            ),
         ];
         match self.runtimes.resolve(&unit.runtime) {
             Ok(runtime) => {
                 rows.push(row("language", runtime.found.to_string(), &runtime.origin));
-                rows.extend(runtime.libraries.iter().map(|(n, v)| row(&format!("library {n}"), v.clone(), "supplied with the runtime")));
+                rows.extend(
+                    runtime.libraries.iter().map(|(n, v)| row(&format!("library {n}"), v.clone(), "supplied with the runtime")),
+                );
                 rows.extend(runtime.notes.iter().map(|n| row("note", n.clone(), "the runtime")));
                 let prestart = match contracts::lambda::can_bind(unit) {
                     Ok(()) if runtime.bindable && self.config.prestarted > 0 => "yes".to_owned(),
@@ -241,7 +251,11 @@ impl AdminHost for Host {
 /// The runtime names that begin so, with what serves each here.
 fn rows(runtimes: &Catalogue, beginning: &str) -> Vec<wire::RuntimeRow> {
     let row = |(named, found): (&'static runtimes::names::Named, Result<Arc<model::ports::Runtime>, Fault>)| {
-        let blank = wire::RuntimeRow { name: named.name.into(), installable: matches!(named.language, Language::Python | Language::Node | Language::Java), ..wire::RuntimeRow::default() };
+        let blank = wire::RuntimeRow {
+            name: named.name.into(),
+            installable: matches!(named.language, Language::Python | Language::Node | Language::Java),
+            ..wire::RuntimeRow::default()
+        };
         match found {
             Ok(r) => wire::RuntimeRow {
                 found: r.found.to_string(),
@@ -275,7 +289,11 @@ pub fn machine() -> Vec<wire::Finding> {
 /// The language runtimes, as a platform of this user would find them.
 fn languages() -> Vec<wire::Finding> {
     let state_dir = std::env::temp_dir().join(format!("myna-doctor-{}", std::process::id()));
-    let runtimes = Catalogue::new(runtimes::Config { managed_dir: managed_dir(), state_dir: state_dir.clone(), ..runtimes::Config::default() });
+    let runtimes = Catalogue::new(runtimes::Config {
+        managed_dir: managed_dir(),
+        state_dir: state_dir.clone(),
+        ..runtimes::Config::default()
+    });
     let findings = rows(&runtimes, "")
         .into_iter()
         .map(|r| wire::Finding {

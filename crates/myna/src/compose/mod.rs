@@ -81,7 +81,9 @@ impl Built {
                 runtimes: Arc::new(Resolver(runtimes.clone())),
                 policy: policy.clone(),
                 journal: store.journal().clone(),
-                framer: |framed| if framed { contracts::lambda::log_frames::frames() } else { contracts::lambda::log_frames::lines() },
+                framer: |framed| {
+                    if framed { contracts::lambda::log_frames::frames() } else { contracts::lambda::log_frames::lines() }
+                },
                 format: dialects::aws::logs::format,
                 chance: || f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX),
                 region: config.region.as_str().into(),
@@ -143,7 +145,13 @@ impl Built {
         let maintenance = tokio::spawn(maintain(self.store.clone(), self.engine.clone()));
         self.host.set_phase(host::Phase::Ready);
         ready(&self.host);
-        let draining = { let (host, drain) = (self.host.clone(), stop.drain.clone()); async move { drain.cancelled().await; host.drain() } };
+        let draining = {
+            let (host, drain) = (self.host.clone(), stop.drain.clone());
+            async move {
+                drain.cancelled().await;
+                host.drain()
+            }
+        };
         let draining = tokio::spawn(draining);
         let report = self.doors.serve(gateway::Limits::default(), stop).await;
         draining.abort();
@@ -161,7 +169,10 @@ fn same_mode(store: &Store, no_auth: bool) -> anyhow::Result<()> {
     let mode: &[u8] = if no_auth { b"no-auth" } else { b"signed" };
     let made = store.directory().secret("mode", || mode.to_vec())?;
     if no_auth && made != mode {
-        anyhow::bail!("{} was made with signatures and is not opened with --no-auth; use another --dir for that", store.directory().path().display());
+        anyhow::bail!(
+            "{} was made with signatures and is not opened with --no-auth; use another --dir for that",
+            store.directory().path().display()
+        );
     }
     Ok(())
 }

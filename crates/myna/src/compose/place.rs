@@ -24,7 +24,8 @@ impl Backend for Node {
         Box::pin(async move {
             let sandbox = self.tiers.get(&tier).ok_or_else(|| {
                 let have: Vec<_> = self.tiers.keys().map(|t| t.name()).collect();
-                Fault::new(Cause::Unsupported, format!("this build has no {} sandbox", tier.name())).hint(format!("it has: {}", have.join(", ")))
+                Fault::new(Cause::Unsupported, format!("this build has no {} sandbox", tier.name()))
+                    .hint(format!("it has: {}", have.join(", ")))
             })?;
             sandbox.create(&spec).await
         })

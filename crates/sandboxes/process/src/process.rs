@@ -113,7 +113,18 @@ impl Process {
         let yard = Yard::open(ids).map_err(Error::Thread)?;
         let watch = Watch::start().map_err(Error::Thread)?;
         let spares = Spares::new(&groups, &yard);
-        let inner = Inner { config, spawner: Mutex::new(spawner), closed: AtomicBool::new(false), groups, yard, watch, spares, privileged, root_id, caps };
+        let inner = Inner {
+            config,
+            spawner: Mutex::new(spawner),
+            closed: AtomicBool::new(false),
+            groups,
+            yard,
+            watch,
+            spares,
+            privileged,
+            root_id,
+            caps,
+        };
         Ok(Arc::new(Process { inner: Arc::new(inner) }))
     }
 }

@@ -29,7 +29,14 @@ impl Spares {
     pub fn new(all: &Arc<Hierarchies>, yard: &Arc<Yard>) -> Arc<Spares> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis());
         let life = format!("i-{now:x}-{}", std::process::id());
-        Arc::new(Spares { all: all.clone(), yard: yard.clone(), life, next: AtomicU64::new(0), ready: Mutex::default(), closed: AtomicBool::new(false) })
+        Arc::new(Spares {
+            all: all.clone(),
+            yard: yard.clone(),
+            life,
+            next: AtomicU64::new(0),
+            ready: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
     }
 
     fn ready(&self) -> MutexGuard<'_, Vec<Group>> {
