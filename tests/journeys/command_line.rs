@@ -136,7 +136,8 @@ fn a_saved_file_answers_and_a_broken_one_is_survived() -> Result<()> {
     ensure!(dev.try_wait()?.is_none(), "dev has ended: {}", shown());
     let hash = myna.function("live").settled()?["CodeSha256"].as_str().unwrap_or_default().to_owned();
     ensure!(!hash.is_empty());
-    processes::kill(dev.id(), myna_tests::Signal::INT)?;
+    // Not SIGINT: who runs the tests in the background has that ignored, for every child too.
+    processes::kill(dev.id(), myna_tests::Signal::TERM)?;
     dev.wait()?;
     Ok(())
 }

@@ -8,6 +8,7 @@ mod directory;
 mod sdk;
 mod settings;
 mod streams;
+mod upstream;
 mod urls;
 mod versions;
 
@@ -17,6 +18,7 @@ pub const ALL: &[&[Test]] = &[
     sdk::ALL,
     answers::ALL,
     versions::ALL,
+    upstream::ALL,
     urls::ALL,
     amazon::ALL,
     settings::ALL,

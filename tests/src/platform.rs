@@ -129,10 +129,15 @@ impl Platform {
         let mut child = self.command()?.spawn().context("can't start myna")?;
         let (tx, rx) = mpsc::channel();
         self.keep(child.stdout.take().expect("stdout is piped"), Some(tx));
-        self.keep(child.stderr.take().expect("stderr is piped"), None);
+        let said = self.keep(child.stderr.take().expect("stderr is piped"), None);
         match rx.recv_timeout(READY_WITHIN) {
             Ok(ready) => Ok(Ok(Running { child, ready, groups: BTreeSet::new() })),
-            Err(RecvTimeoutError::Disconnected) => Ok(Err(child.wait()?)),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = child.wait()?;
+                // Its last words are still on their way here.
+                processes::soon(|| said.is_finished());
+                Ok(Err(status))
+            }
             Err(RecvTimeoutError::Timeout) => {
                 child.kill()?;
                 child.wait()?;
@@ -161,7 +166,7 @@ impl Platform {
         Ok(c)
     }
 
-    fn keep(&self, pipe: impl std::io::Read + Send + 'static, ready: Option<mpsc::Sender<Ready>>) {
+    fn keep(&self, pipe: impl std::io::Read + Send + 'static, ready: Option<mpsc::Sender<Ready>>) -> thread::JoinHandle<()> {
         let log = Arc::clone(&self.log);
         thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
@@ -171,7 +176,7 @@ impl Platform {
                 }
                 log.lock().expect("no one panics while holding the log").push(line);
             }
-        });
+        })
     }
 
     pub fn ready(&self) -> &Ready {

@@ -65,6 +65,12 @@ pub trait Platform: Send + Sync {
     fn functions(&self, tenant: &TenantId) -> Vec<Arc<crate::Function>>;
     /// Of one function, or of all when `function` is empty.
     fn observed(&self, tenant: &TenantId, function: &str) -> Observed;
+    /// Pass a request on to where the operator said that a service is which the platform lacks; `None` when nothing was said.
+    /// Whoever calls this has authorised it.
+    fn pass_on(&self, service: &str, request: http::Request<Bytes>) -> Option<Fut<'_, Response>> {
+        let _ = (service, request);
+        None
+    }
     fn clock(&self) -> &dyn crate::Clock;
     fn settings(&self) -> &PlatformSettings;
 }

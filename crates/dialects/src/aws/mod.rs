@@ -22,6 +22,7 @@ mod shared;
 mod sts;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod url;
 mod xml;
 
@@ -75,7 +76,7 @@ impl Aws {
             "logs" => logs::handle(asked).await,
             "sts" => sts::handle(&asked),
             "iam" => iam::handle(&asked).await,
-            other => Err(unserved_service(other)),
+            other => upstream::handle(&asked, other).await,
         };
         let mut reply = result.unwrap_or_else(|error| error.render(protocol, &id.to_string()));
         if !reply.headers().contains_key("x-amzn-requestid") {
@@ -83,12 +84,6 @@ impl Aws {
         }
         reply
     }
-}
-
-/// A service that Myna lacks gets a name and a next step, in the form its clients read.
-fn unserved_service(service: &str) -> WireError {
-    let text = format!("myna does not serve {service}; this endpoint answers lambda, logs, sts and iam");
-    WireError::new(501, "NotImplementedException", text)
 }
 
 /// How the clients of a service read errors. Unknown services are guessed by what the request itself shows of its protocol.

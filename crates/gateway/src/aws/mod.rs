@@ -16,7 +16,7 @@ mod trusted;
 use crate::{
     door::{Handler, Paths, Peer},
     reply,
-    sigv4::{Claim, Denial, Verifier, normal_path},
+    sigv4::{Claim, Denial, PLAIN_PATHS, Verifier, normal_path},
 };
 use bytes::Bytes;
 use http::{HeaderValue, header, request::Parts};
@@ -90,7 +90,7 @@ impl AwsDoor {
     async fn api(&self, mut parts: Parts, body: Bytes) -> Response {
         match self.caller(&parts, &body) {
             Ok((principal, service)) => {
-                dispatch_signed_path(&mut parts);
+                dispatch_signed_path(&mut parts, &service);
                 self.dispatch(parts, body, principal, service).await
             }
             Err(fault) => self.refuse(&parts, &fault),
@@ -153,7 +153,7 @@ impl AwsDoor {
         }
         let principal = self.url_caller(&parts, &body);
         if matches!(principal, Principal::Root { .. }) && !url.by_path {
-            dispatch_signed_path(&mut parts);
+            dispatch_signed_path(&mut parts, "lambda");
         }
         if let Err(fault) = self.as_named(&mut parts, &url) {
             return self.refuse(&parts, &fault);
@@ -240,9 +240,9 @@ impl AwsDoor {
 }
 
 /// What is dispatched is the path that was signed.
-fn dispatch_signed_path(parts: &mut Parts) {
+fn dispatch_signed_path(parts: &mut Parts, service: &str) {
     let normal = normal_path(parts.uri.path());
-    if normal == parts.uri.path() {
+    if service == PLAIN_PATHS || normal == parts.uri.path() {
         return;
     }
     let whole = match parts.uri.query() {

@@ -39,9 +39,15 @@ pub fn normal_path(path: &str) -> Cow<'_, str> {
     Cow::Owned(format!("/{}{last}", kept.join("/")))
 }
 
+/// The service whose paths are names that may hold anything: neither normalised nor encoded once more.
+pub const PLAIN_PATHS: &str = "s3";
+
 /// The path as it is signed: the path on the wire, encoded once more.
-pub fn push_path(out: &mut Vec<u8>, normal: &str) {
-    for b in normal.bytes() {
+pub fn push_path(out: &mut Vec<u8>, service: &str, path: &str) {
+    if service == PLAIN_PATHS {
+        return out.extend_from_slice(path.as_bytes());
+    }
+    for b in normal_path(path).bytes() {
         if b == b'/' { out.push(b) } else { push_encoded(out, b) }
     }
 }
@@ -154,7 +160,7 @@ mod tests {
 
     fn path(raw: &str) -> String {
         let mut out = Vec::new();
-        push_path(&mut out, &normal_path(raw));
+        push_path(&mut out, "lambda", raw);
         String::from_utf8(out).expect("ASCII")
     }
     fn query(raw: &str, reading: Query) -> String {
@@ -175,6 +181,9 @@ mod tests {
         ] {
             assert_eq!(path(raw), want, "{raw}");
         }
+        let mut out = Vec::new();
+        push_path(&mut out, PLAIN_PATHS, "/bucket/a//b%20c/../d");
+        assert_eq!(out, b"/bucket/a//b%20c/../d");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod keys;
 mod sign;
 mod stamp;
 
-pub use canonical::normal_path;
+pub use canonical::{PLAIN_PATHS, normal_path};
 pub use claim::Claim;
 pub use keys::Scope;
 pub use sign::{presign, sign};
@@ -138,7 +138,7 @@ fn canonical_request(parts: &Parts, claim: &Claim, hash: &str, reading: Query) -
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(parts.method.as_str().as_bytes());
     out.push(b'\n');
-    canonical::push_path(&mut out, &normal_path(parts.uri.path()));
+    canonical::push_path(&mut out, &claim.service, parts.uri.path());
     out.push(b'\n');
     let without = claim.expires.map(|_| "X-Amz-Signature");
     canonical::push_query(&mut out, parts.uri.query().unwrap_or(""), reading, without);

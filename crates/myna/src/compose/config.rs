@@ -1,10 +1,12 @@
 //! What the operator chose: defaults, then `myna.toml`, then the command line. Every value knows where it came from, since
 //! `status` and `explain` show it.
 
+use super::upstream::Setting;
 use crate::verbs::up::Args;
 use engine::KeepAlive;
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -34,7 +36,9 @@ struct File {
     engine: EngineFile,
     retention: RetentionFile,
     /// Where a language runtime lives: `"python3.12" = "/opt/python/bin/python3.12"`.
-    runtimes: std::collections::BTreeMap<String, PathBuf>,
+    runtimes: BTreeMap<String, PathBuf>,
+    /// Where services are that the platform lacks.
+    upstream: BTreeMap<String, Setting>,
     /// What `myna deploy` reads; one file may serve both.
     #[serde(rename = "function")]
     _function: serde::de::IgnoredAny,
@@ -87,6 +91,7 @@ pub struct Config {
     pub record_age: Duration,
     pub package_age: Duration,
     pub runtimes: Vec<(String, PathBuf)>,
+    pub upstreams: BTreeMap<String, Setting>,
     pub cpus: u32,
 }
 
@@ -134,6 +139,7 @@ impl Config {
             record_age: Duration::from_secs(file.retention.record_days.unwrap_or(14) * DAY),
             package_age: Duration::from_secs(file.retention.package_days.unwrap_or(1) * DAY),
             runtimes: file.runtimes.into_iter().collect(),
+            upstreams: file.upstream,
             cpus,
         })
     }
@@ -196,8 +202,10 @@ mod tests {
     fn the_book_shows_every_key_and_no_other() {
         let book = include_str!("../../../../docs/configuration.md");
         let text = block(book, "## The platform's settings");
-        let File { listen, console, region, account, engine, retention, runtimes, _function: _ } = toml::from_str(text).unwrap();
-        assert!(listen.is_some() && console.is_some() && region.is_some() && account.is_some() && !runtimes.is_empty());
+        let File { listen, console, region, account, engine, retention, runtimes, upstream, _function: _ } =
+            toml::from_str(text).unwrap();
+        assert!(listen.is_some() && console.is_some() && region.is_some() && account.is_some());
+        assert!(!runtimes.is_empty() && !upstream.is_empty());
         let EngineFile { memory_mib, memory_overcommit, instances_max, starts_max, concurrency, keep_alive, prestarted } = engine;
         assert!(memory_mib.is_some() && instances_max.is_some() && starts_max.is_some());
         // What doesn't depend on the machine is shown with its default.

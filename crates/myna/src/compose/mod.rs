@@ -8,6 +8,7 @@ mod host;
 mod keys;
 mod node;
 mod place;
+pub mod upstream;
 
 pub use config::Config;
 pub use host::{Host, machine};
@@ -104,7 +105,8 @@ impl Built {
 
         let settings = node::settings(&config, &config.listen.to_string());
         let dialects: Vec<Arc<dyn Dialect>> = dialects::ALL.iter().map(|(_, make)| make(&settings)).collect();
-        let node = Arc::new(Node { engine: engine.clone(), store: store.clone(), policy, settings: settings.clone() });
+        let upstreams = upstream::Upstreams::new(&config.upstreams, &config.account, &config.region)?;
+        let node = Arc::new(Node { engine: engine.clone(), store: store.clone(), policy, upstreams, settings: settings.clone() });
         follow_commits(&store, &engine, &dialects, &roles);
 
         let authority = Authority::take().context("a process holds one platform")?;

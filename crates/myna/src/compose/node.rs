@@ -1,11 +1,11 @@
 //! The platform as a dialect sees it, on one machine: the engine and the store behind one port.
 
-use super::{clock::Machine, config::Config};
+use super::{clock::Machine, config::Config, upstream::Upstreams};
 use engine::Engine;
 use model::{
     Call, Clock, Event, Fault, Function, Fut, Target, TenantId, Unit,
     event::Trigger,
-    ports::{Logs, Observed, Packages, Platform, PlatformSettings, Policy, Records, Resources},
+    ports::{Logs, Observed, Packages, Platform, PlatformSettings, Policy, Records, Resources, Response},
 };
 use std::sync::Arc;
 use store::Store;
@@ -14,6 +14,7 @@ pub struct Node {
     pub engine: Arc<Engine>,
     pub store: Arc<Store>,
     pub policy: Arc<dyn Policy>,
+    pub upstreams: Upstreams,
     pub settings: PlatformSettings,
 }
 
@@ -69,6 +70,9 @@ impl Platform for Node {
     }
     fn observed(&self, tenant: &TenantId, function: &str) -> Observed {
         self.engine.observed(tenant, (!function.is_empty()).then_some(function))
+    }
+    fn pass_on(&self, service: &str, request: http::Request<bytes::Bytes>) -> Option<Fut<'_, Response>> {
+        self.upstreams.pass_on(service, request)
     }
     fn clock(&self) -> &dyn Clock {
         &Machine
