@@ -67,6 +67,22 @@ pub fn aws_cli() -> Result<PathBuf> {
     Ok(AWS_CLI.into())
 }
 
+/// Runs a program that compares with a vendor's own models, below this crate's folder, against a platform or none. Its findings
+/// are the error.
+pub fn compare(program: &str, with: Option<&Platform>) -> Result<()> {
+    let python = python()?;
+    let mut c = with.map_or_else(|| Command::new(&python), |myna| myna.client(&python));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(program);
+    // Nothing is written beside the sources.
+    let output = c.arg("-B").arg(path).env("AWS_EC2_METADATA_DISABLED", "true").output().context("can't start python")?;
+    let said = ok(output, program)?;
+    if said.is_empty() {
+        bail!("{program} doesn't say what it compared");
+    }
+    print!("{program}: {said}");
+    Ok(())
+}
+
 impl Platform {
     /// Runs a snippet with boto3; `lam` is a Lambda client, `package(app__py="…")` a zip, `refused(call, …)` the error's answer.
     /// What the snippet returns comes back as JSON.

@@ -23,7 +23,7 @@ mod sign;
 mod wire;
 
 pub use browser::Browser;
-pub use clients::{aws_cli, deps, python};
+pub use clients::{aws_cli, compare, deps, python};
 pub use function::{Answer, Draft, Function};
 pub use http::{Http, Response};
 pub use length::scaled;

@@ -76,6 +76,13 @@ impl WireError {
         let text = format!("{operation} is not served by this endpoint yet; see docs/dialects/aws.md for what is");
         Self::new(501, "NotImplementedException", text)
     }
+    /// Whether a service could have an operation of this name. Which ones there are, each new SDK knows better than a list here.
+    pub fn may_be_operation(name: &str) -> bool {
+        const LENGTH_MAX: usize = 128;
+        name.len() <= LENGTH_MAX
+            && name.starts_with(|c: char| c.is_ascii_uppercase())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric())
+    }
 
     /// Which of the two spellings the error's shape has.
     fn text_member(&self) -> &'static str {

@@ -9,7 +9,7 @@ use super::{
     respond::Reply,
     rows::{self, RoleRow},
     shared::Asked,
-    sts::{form, parameter, role_id, unknown},
+    sts::{form, parameter, role_id, unserved},
     xml,
 };
 use model::Expect;
@@ -20,27 +20,6 @@ const NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 const POLICIES_CHARS_MAX: usize = 10_240;
 const TRUST_CHARS_MAX: usize = 2048;
 const ROLES_MAX: usize = 1000;
-
-/// Operations that deploy tools use and that are answered with a refusal.
-const UNSERVED: &[&str] = &[
-    "AttachRolePolicy",
-    "CreateInstanceProfile",
-    "CreatePolicy",
-    "CreateServiceLinkedRole",
-    "CreateUser",
-    "DetachRolePolicy",
-    "GetPolicy",
-    "GetUser",
-    "ListPolicies",
-    "ListUsers",
-    "PassRole",
-    "PutRolePermissionsBoundary",
-    "SimulatePrincipalPolicy",
-    "TagRole",
-    "UntagRole",
-    "UpdateAssumeRolePolicy",
-    "UpdateRole",
-];
 
 type Form = Vec<(String, String)>;
 
@@ -59,8 +38,7 @@ pub async fn handle(asked: &Asked) -> Result<Reply, WireError> {
         "ListRolePolicies" => list_policies(asked, &form),
         "DeleteRolePolicy" => delete_policy(asked, &form).await,
         "ListAttachedRolePolicies" => list_attached(asked, &form),
-        action if UNSERVED.contains(&action) => Err(WireError::unserved(action)),
-        action => Err(unknown(action)),
+        action => Err(unserved(action)),
     }
 }
 

@@ -5,18 +5,6 @@ use model::Principal;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// Operations that exist and are answered with a refusal.
-const UNSERVED: &[&str] = &[
-    "AssumeRole",
-    "AssumeRoleWithSAML",
-    "AssumeRoleWithWebIdentity",
-    "AssumeRoot",
-    "DecodeAuthorizationMessage",
-    "GetAccessKeyInfo",
-    "GetFederationToken",
-    "GetSessionToken",
-];
-
 /// The parameters of a query request: the form in the body, or the query string of a GET.
 pub fn form(asked: &Asked) -> Vec<(String, String)> {
     let body = std::str::from_utf8(&asked.body).unwrap_or_default();
@@ -33,14 +21,18 @@ pub fn handle(asked: &Asked) -> Result<Reply, WireError> {
     match parameter(&form, "Action") {
         // Everybody may ask this, whatever policies say.
         Some("GetCallerIdentity") => identity(asked),
-        Some(action) if UNSERVED.contains(&action) => Err(WireError::unserved(action)),
-        Some(action) => Err(unknown(action)),
+        Some(action) => Err(unserved(action)),
         None => Err(WireError::new(400, "MissingAction", "the request names no Action")),
     }
 }
 
-pub fn unknown(action: &str) -> WireError {
-    WireError::new(400, "InvalidAction", format!("Could not find operation {action}"))
+/// An action that may exist, or that no service could have.
+pub fn unserved(action: &str) -> WireError {
+    if WireError::may_be_operation(action) {
+        WireError::unserved(action)
+    } else {
+        WireError::new(400, "InvalidAction", "the request's Action is no operation's name")
+    }
 }
 
 fn identity(asked: &Asked) -> Result<Reply, WireError> {

@@ -23,37 +23,10 @@ use serde_json::{Value, json};
 
 const TARGET: &str = "Logs_20140328.";
 
-/// Operations that exist and are answered with a refusal.
-const UNSERVED: &[&str] = &[
-    "CreateLogGroup",
-    "CreateLogStream",
-    "DeleteLogGroup",
-    "DeleteLogStream",
-    "DeleteRetentionPolicy",
-    "DescribeMetricFilters",
-    "DescribeSubscriptionFilters",
-    "GetLogRecord",
-    "GetQueryResults",
-    "PutLogEvents",
-    "PutMetricFilter",
-    "PutRetentionPolicy",
-    "PutSubscriptionFilter",
-    "StartQuery",
-    "StopQuery",
-    "TagLogGroup",
-    "TagResource",
-    "UntagResource",
-];
-
-/// The operations that are served.
-#[cfg(test)]
-pub const SERVED: &[&str] =
-    &["DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "FilterLogEvents", "StartLiveTail", "ListTagsForResource"];
-
 pub async fn handle(asked: Asked) -> Result<Reply, WireError> {
     let target = asked.header("x-amz-target").unwrap_or_default().to_owned();
     let Some(operation) = target.strip_prefix(TARGET) else {
-        return Err(WireError::new(400, "UnknownOperationException", format!("unknown operation {target:?}")));
+        return Err(unknown());
     };
     let resource = format!("arn:aws:logs:{}:{}:log-group:*", asked.region(), asked.tenant);
     control_plane(&asked.principal, &format!("logs:{operation}"), &resource)?;
@@ -63,11 +36,14 @@ pub async fn handle(asked: Asked) -> Result<Reply, WireError> {
         "GetLogEvents" => read::events(&asked).await,
         "FilterLogEvents" => read::filtered(&asked).await,
         "StartLiveTail" => live::start(&asked),
-        "ListTagsForResource" => done(&json!({ "tags": {} })),
-        "ListTagsLogGroup" => done(&json!({ "tags": {} })),
-        other if UNSERVED.contains(&other) => Err(WireError::unserved(other)),
-        other => Err(WireError::new(400, "UnknownOperationException", format!("unknown operation {other:?}"))),
+        "ListTagsForResource" | "ListTagsLogGroup" => done(&json!({ "tags": {} })),
+        other if WireError::may_be_operation(other) => Err(WireError::unserved(other)),
+        _ => Err(unknown()),
     }
+}
+
+fn unknown() -> WireError {
+    WireError::new(400, "UnknownOperationException", "x-amz-target names no operation of CloudWatch Logs")
 }
 
 fn done(body: &Value) -> Result<Reply, WireError> {

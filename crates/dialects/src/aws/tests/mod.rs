@@ -2,7 +2,6 @@
 
 mod lambda;
 mod others;
-mod record;
 mod state;
 mod url;
 

@@ -1,0 +1,76 @@
+"""What must be refused, by boto3: every operation that is not served, by its name; and every served one about what isn't there,
+with an error that the model has for that operation."""
+
+import datetime
+
+import model
+from wire import Wire
+
+UNSERVED = "NotImplementedException"
+
+
+def least(shape, name=""):
+    """The smallest value of a shape that a client may send."""
+    kind = shape.type_name
+    if kind == "structure":
+        members = shape.required_members or (list(shape.members)[:1] if getattr(shape, "is_tagged_union", False) else [])
+        return {n: least(shape.members[n], n) for n in members}
+    if kind == "list":
+        return [least(shape.member)] * shape.metadata.get("min", 0)
+    if kind in ("integer", "long", "float", "double"):
+        return shape.metadata.get("min", 1)
+    if kind == "string" and getattr(shape, "enum", None):
+        return shape.enum[0]
+    if name.endswith(("Arn", "Resource")):
+        return "arn:aws:lambda:us-east-1:000000000000:function:nobody"
+    text = "nobody".ljust(shape.metadata.get("min", 0), "x")
+    others = {"map": {}, "boolean": True, "blob": b"x", "timestamp": datetime.datetime(2026, 1, 1)}
+    return others.get(kind, text)
+
+
+def unserved(wire):
+    api, count = wire.client.meta.service_model, 0
+    for name in sorted(set(api.operation_names) - model.served(wire.service)):
+        operation = api.operation_model(name)
+        shape = operation.input_shape
+        code, text, status = wire.refused(name, **(least(shape) if shape else {}))
+        # What botocore sends without a signature ends at the door.
+        at_door = operation.auth_type == "none" and (code, status) == ("MissingAuthenticationToken", 403)
+        if not at_door and ((code, status) != (UNSERVED, 501) or name not in text):
+            model.finding(f"{name}: not served, and answered {status} {code}: {text}")
+        count += 1
+    return count
+
+
+# These need no function that exists.
+WITHOUT = {"CreateFunction", "ListFunctions", "GetAccountSettings"}
+# What the service wants beyond its model's required members.
+MORE = {
+    "UpdateFunctionCode": {"ZipFile": b"x"},
+    "AddPermission": {"Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"},
+    "CreateAlias": {"FunctionVersion": "1"},
+    "PutProvisionedConcurrencyConfig": {"Qualifier": "1"},
+    "TagResource": {"Tags": {"k": "v"}},
+    "UntagResource": {"TagKeys": ["k"]},
+}
+
+
+def absent(wire):
+    """Each served operation about a function that isn't there."""
+    api = wire.client.meta.service_model
+    for name in sorted(model.served("lambda") - WITHOUT):
+        operation = api.operation_model(name)
+        code, text, status = wire.refused(name, **{**least(operation.input_shape), **MORE.get(name, {})})
+        known = {shape.name for shape in operation.error_shapes}
+        if code not in known or status != 404:
+            model.finding(f"{name}: about a function that isn't there {status} {code}: {text}; the model has {sorted(known)}")
+
+
+def main():
+    wires = [Wire(service, inject_host_prefix=False) for service in model.SERVICES]
+    refused = sum(unserved(wire) for wire in wires)
+    absent(wires[0])
+    model.close(f"{refused} operations refused")
+
+
+main()

@@ -1,0 +1,151 @@
+"""Every served operation of every service, called by boto3; each answer is held against botocore's model."""
+
+import io
+import json
+import os
+import time
+import zipfile
+
+import model
+from wire import Wire
+
+NAME = {"FunctionName": "f"}
+HANDLER = "def handler(event, context):\n    print('seen by the logs')\n    return event\n"
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]})
+RIGHTS = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}]})
+
+
+def package(text):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("app.py", text)
+    return out.getvalue()
+
+
+def settled(wire):
+    """Waits until nothing of the function is under way; each answer on the way there is compared too."""
+    while True:
+        now = wire.call("GetFunctionConfiguration", **NAME)
+        if not now or (now["State"] != "Pending" and now["LastUpdateStatus"] != "InProgress"):
+            return now
+        time.sleep(0.02)
+
+
+def functions(wire):
+    call = wire.call
+    arn = call("CreateFunction", **NAME, Runtime="python3.11", Role=os.environ["ROLE"], Handler="app.handler", Timeout=20,
+               Code={"ZipFile": package(HANDLER)}, Environment={"Variables": {"A_B": "c"}}, Tags={"k": "v"},
+               LoggingConfig={"LogFormat": "JSON", "SystemLogLevel": "DEBUG", "ApplicationLogLevel": "DEBUG"}, TracingConfig={"Mode": "Active"},
+               KMSKeyArn="arn:aws:kms:us-east-1:000000000000:key/x", SnapStart={"ApplyOn": "PublishedVersions"},
+               EphemeralStorage={"Size": 600}).get("FunctionArn")
+    settled(wire)
+    call("UpdateFunctionConfiguration", **NAME, Timeout=21, Description="d")
+    settled(wire)
+    call("UpdateFunctionCode", **NAME, ZipFile=package(HANDLER + "\n"))
+    settled(wire)
+    call("GetFunction", **NAME)
+    call("ListFunctions")
+    call("ListFunctions", FunctionVersion="ALL")
+    call("TagResource", Resource=arn, Tags={"a": "b"})
+    call("ListTags", Resource=arn)
+    call("UntagResource", Resource=arn, TagKeys=["a", "k"])
+    call("GetAccountSettings")
+    call("PutRuntimeManagementConfig", **NAME, UpdateRuntimeOn="FunctionUpdate")
+    call("GetRuntimeManagementConfig", **NAME)
+    call("PutFunctionRecursionConfig", **NAME, RecursiveLoop="Allow")
+    call("GetFunctionRecursionConfig", **NAME)
+    call("GetFunctionCodeSigningConfig", **NAME)
+    call("AddPermission", **NAME, StatementId="s", Action="lambda:InvokeFunction", Principal="s3.amazonaws.com")
+    call("GetPolicy", **NAME)
+    call("RemovePermission", **NAME, StatementId="s")
+
+
+def versions(wire):
+    call = wire.call
+    call("PublishVersion", **NAME, Description="first")
+    settled(wire)
+    call("UpdateFunctionCode", **NAME, ZipFile=package(HANDLER + "\n\n"), Publish=True)
+    settled(wire)
+    call("ListVersionsByFunction", **NAME)
+    call("CreateAlias", **NAME, Name="live", FunctionVersion="1", RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}})
+    call("UpdateAlias", **NAME, Name="live", Description="x", RoutingConfig={"AdditionalVersionWeights": {}})
+    call("GetAlias", **NAME, Name="live")
+    call("ListAliases", **NAME)
+    call("PutFunctionConcurrency", **NAME, ReservedConcurrentExecutions=5)
+    call("GetFunctionConcurrency", **NAME)
+    call("GetFunction", **NAME)
+    call("PutProvisionedConcurrencyConfig", **NAME, Qualifier="live", ProvisionedConcurrentExecutions=1)
+    call("GetProvisionedConcurrencyConfig", **NAME, Qualifier="live")
+    call("ListProvisionedConcurrencyConfigs", **NAME)
+    call("DeleteProvisionedConcurrencyConfig", **NAME, Qualifier="live")
+    call("DeleteFunctionConcurrency", **NAME)
+
+
+def urls(wire):
+    cors = {"AllowCredentials": True, "AllowOrigins": ["*"], "AllowMethods": ["*"], "AllowHeaders": ["a"], "ExposeHeaders": ["b"], "MaxAge": 1}
+    wire.call("CreateFunctionUrlConfig", **NAME, AuthType="NONE", Cors=cors)
+    wire.call("UpdateFunctionUrlConfig", **NAME, InvokeMode="RESPONSE_STREAM")
+    wire.call("GetFunctionUrlConfig", **NAME)
+    wire.call("ListFunctionUrlConfigs", **NAME)
+    wire.call("DeleteFunctionUrlConfig", **NAME)
+
+
+def calls(wire):
+    wire.call("Invoke", **NAME, Payload=b"{}", InvocationType="DryRun")
+    # A dry run has no content, and the model has one code per operation.
+    assert wire.answers.pop()[1] == 204
+    wire.call("Invoke", **NAME, Payload=b'{"a": 1}', LogType="Tail")
+    wire.call("Invoke", **NAME, Payload=b"{}", Qualifier="live")
+    events = wire.call("InvokeWithResponseStream", **NAME, Payload=b'{"a": 1}').get("EventStream", [])
+    assert b"".join(e["PayloadChunk"]["Payload"] for e in events if "PayloadChunk" in e) == b'{"a": 1}'
+
+
+def logs(wire, lam):
+    group = "/aws/lambda/f"
+    call = wire.call
+    # What a call logged arrives after its answer.
+    while not call("FilterLogEvents", logGroupName=group, filterPattern='"seen by"').get("events"):
+        time.sleep(0.05)
+    call("DescribeLogGroups")
+    stream = call("DescribeLogStreams", logGroupName=group)["logStreams"][0]["logStreamName"]
+    call("GetLogEvents", logGroupName=group, logStreamName=stream, startFromHead=True)
+    arn = f"arn:aws:logs:us-east-1:000000000000:log-group:{group}"
+    call("ListTagsForResource", resourceArn=arn)
+    call("ListTagsLogGroup", logGroupName=group)
+    for event in call("StartLiveTail", logGroupIdentifiers=[arn])["responseStream"]:
+        if "sessionStart" in event:
+            lam.call("Invoke", **NAME, Payload=b"{}")
+        if event.get("sessionUpdate", {}).get("sessionResults"):
+            break
+
+
+def roles(wire):
+    role = {"RoleName": "r"}
+    wire.call("CreateRole", **role, Description="d&d", Path="/p/", AssumeRolePolicyDocument=TRUST, Tags=[{"Key": "k", "Value": "v"}])
+    wire.call("GetRole", **role)
+    wire.call("ListRoles")
+    wire.call("PutRolePolicy", **role, PolicyName="p", PolicyDocument=RIGHTS)
+    wire.call("GetRolePolicy", **role, PolicyName="p")
+    wire.call("ListRolePolicies", **role)
+    wire.call("ListAttachedRolePolicies", **role)
+    wire.call("DeleteRolePolicy", **role, PolicyName="p")
+    wire.call("DeleteRole", **role)
+
+
+def main():
+    lam, log, sts, iam = (Wire(service) for service in model.SERVICES)
+    functions(lam)
+    versions(lam)
+    urls(lam)
+    calls(lam)
+    logs(log, lam)
+    sts.call("GetCallerIdentity")
+    roles(iam)
+    lam.call("DeleteAlias", **NAME, Name="live")
+    lam.call("DeleteFunction", **NAME)
+    compared = sum(wire.check() for wire in (lam, log, sts, iam))
+    model.close(f"{compared} answers compared")
+
+
+main()
