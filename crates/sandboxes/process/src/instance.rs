@@ -59,10 +59,15 @@ impl Shared {
         if self.frozen.swap(on, Ordering::SeqCst) == on {
             return Ok(());
         }
-        match &self.channel.group {
+        let done = match &self.channel.group {
             Some(group) => group.freeze(on),
             None => Err(io::ErrorKind::Unsupported.into()),
+        };
+        if done.is_err() {
+            // It is as it was: what takes it for frozen would try to thaw it before each question.
+            self.frozen.store(!on, Ordering::SeqCst);
         }
+        done
     }
 }
 
@@ -85,7 +90,7 @@ impl Running {
     /// A frozen init answers nothing.
     async fn ask(&self, ask: Ask, fds: Vec<OwnedFd>) -> Result<crate::channel::Done, Fault> {
         if self.shared.frozen.load(Ordering::SeqCst) {
-            self.shared.freeze(false).map_err(Fault::internal)?;
+            self.shared.freeze(false).map_err(|e| Fault::internal(format!("thaw an instance: {e}")))?;
         }
         self.shared.channel.ask(ask, fds).await
     }

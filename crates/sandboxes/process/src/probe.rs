@@ -8,6 +8,8 @@ use std::fs;
 pub struct Finding {
     pub name: &'static str,
     pub ok: bool,
+    /// Without it no function starts at all.
+    pub vital: bool,
     pub detail: String,
     /// What would mend it.
     pub remedy: Option<&'static str>,
@@ -21,9 +23,10 @@ pub fn probe() -> Vec<Finding> {
     for (need, name) in Need::ALL.into_iter().zip(names) {
         let place = layout.place(need);
         let usable = place.is_some_and(|p| rustix::fs::access(&p.dir, rustix::fs::Access::WRITE_OK).is_ok());
-        let detail = place.map_or("no hierarchy offers it".into(), |p| format!("{} at {}", version(p.version), p.dir.display()));
+        let at = place.map_or("no hierarchy offers it".into(), |p| format!("{} at {}", version(p.version), p.dir.display()));
+        let detail = if usable { at } else { format!("{}: {at}", need.without()) };
         let remedy = "run as root, or let systemd delegate a group: systemd-run --user --scope -p Delegate=yes myna up";
-        findings.push(Finding { name, ok: usable, detail, remedy: (!usable).then_some(remedy) });
+        findings.push(Finding { name, ok: usable, vital: false, detail, remedy: (!usable).then_some(remedy) });
     }
     findings
 }
@@ -37,10 +40,17 @@ fn version(version: Version) -> &'static str {
 
 fn root() -> Finding {
     match privileged(crate::Config::new("").uid_base, 1) {
-        Ok(()) => Finding { name: "user ids", ok: true, detail: "every instance gets user ids of its own".into(), remedy: None },
+        Ok(()) => Finding {
+            name: "user ids",
+            ok: true,
+            vital: false,
+            detail: "every instance gets user ids of its own".into(),
+            remedy: None,
+        },
         Err(why) => Finding {
             name: "user ids",
             ok: false,
+            vital: false,
             detail: format!("all instances share this user's id: {why}"),
             remedy: Some("run as root"),
         },
@@ -80,13 +90,19 @@ fn user_namespaces() -> Finding {
         format!("at most {n}; {}", if allowed { "allowed" } else { "forbidden to plain users" })
     });
     let remedy = "sysctl user.max_user_namespaces=100000 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0";
-    Finding { name: "user namespaces", ok, detail, remedy: (!ok).then_some(remedy) }
+    Finding { name: "user namespaces", ok, vital: true, detail, remedy: (!ok).then_some(remedy) }
 }
 
 fn seccomp() -> Finding {
     let ok = fs::read_to_string("/proc/self/status").is_ok_and(|s| s.contains("\nSeccomp:"));
     let detail = if ok { "system call filters work" } else { "the kernel has no system call filters" };
-    Finding { name: "seccomp", ok, detail: detail.into(), remedy: (!ok).then_some("use a kernel with CONFIG_SECCOMP_FILTER") }
+    Finding {
+        name: "seccomp",
+        ok,
+        vital: true,
+        detail: detail.into(),
+        remedy: (!ok).then_some("use a kernel with CONFIG_SECCOMP_FILTER"),
+    }
 }
 
 fn descriptors() -> Finding {
@@ -97,6 +113,7 @@ fn descriptors() -> Finding {
     Finding {
         name: "descriptors",
         ok: instances >= 1000,
+        vital: false,
         detail,
         remedy: (instances < 1000).then_some("raise the hard limit: ulimit -Hn 65536"),
     }
@@ -107,5 +124,5 @@ fn kernel() -> Finding {
     let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let ok = version >= (5, 14);
-    Finding { name: "kernel", ok, detail: release, remedy: (!ok).then_some("use Linux 5.14 or newer") }
+    Finding { name: "kernel", ok, vital: true, detail: release, remedy: (!ok).then_some("use Linux 5.14 or newer") }
 }

@@ -40,6 +40,16 @@ impl Need {
             Need::Usage => "cpu accounting",
         }
     }
+    /// What it means for functions when it can't be had.
+    pub fn without(self) -> &'static str {
+        match self {
+            Need::Memory => "a function may use all of this machine's memory, and what it used isn't known",
+            Need::Cpu => "a function may use every processor",
+            Need::Pids => "a function may start as many processes as this user may",
+            Need::Freeze => "idle instances are not stopped",
+            Need::Usage => "processor time isn't counted",
+        }
+    }
     /// The version 2 controller that must be passed on for it.
     pub fn controller(self, version: Version) -> Option<&'static str> {
         match (version, self) {

@@ -74,14 +74,14 @@ impl Hierarchies {
         all.delegate(&mut weaker);
         for need in layout::Need::ALL {
             let Some(place) = all.layout.place(need) else {
-                weaker.push(format!("{}: no control group hierarchy offers it here", need.name()));
+                weaker.push(format!("{}: {} (no control group hierarchy offers it here)", need.name(), need.without()));
                 continue;
             };
             let parent = place.dir.join(name);
             let made =
                 all.files.make(&parent).or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) });
             if let Err(e) = made.and_then(|()| all.probe(need, &parent)) {
-                weaker.push(format!("{}: {} can't be used: {e}", need.name(), parent.display()));
+                weaker.push(format!("{}: {} ({} can't be used: {e})", need.name(), need.without(), parent.display()));
                 all.layout.drop_need(need);
             }
         }

@@ -25,6 +25,7 @@ pub const ANY_USER: &[(&str, Test)] = &[
     ("what_cannot_start_says_why", unstartable),
     ("init_cannot_be_killed_from_inside", kill_init),
     ("everything_inside_dies_and_the_sandbox_stays", kill_group),
+    ("rested_or_not_an_instance_takes_the_next_question", rest),
 ];
 
 pub const ALL: &[(&str, Test)] = &[
@@ -34,6 +35,22 @@ pub const ALL: &[(&str, Test)] = &[
     ("instances_have_user_ids_of_their_own", user_ids),
     ("a_planted_link_is_not_followed", planted),
 ];
+
+/// Where nothing can be frozen, the attempt leaves nothing behind.
+fn rest(rig: &Rig) -> Verdict {
+    rig.wait(async {
+        let instance = rig.instance(|_| ()).await;
+        let rested = instance.freeze(true).await;
+        if rig.process.caps().freeze {
+            assert!(rested.is_ok(), "{rested:?}");
+        } else {
+            assert_eq!(rested.unwrap_err().cause, Cause::Unsupported);
+        }
+        assert_eq!(run(&*instance, &["say", "awake"]).await.1, "awake\n");
+        instance.kill().await;
+    });
+    Verdict::Passed
+}
 
 fn lines(text: &str) -> BTreeMap<&str, &str> {
     text.lines().filter_map(|l| l.rsplit_once(' ')).collect()
