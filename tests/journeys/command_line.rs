@@ -1,13 +1,9 @@
 //! Myna's own command line, from a folder to an answer.
 
-use myna_tests::{Context, Platform, Result, Test, Value, binary, ensure, json, processes, soon, tests};
+use myna_tests::{Context, Platform, Result, Test, Value, binary, ensure, json, tests};
 use std::{
     fs,
-    io::{BufRead, BufReader},
-    path::Path,
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
-    thread,
 };
 
 pub const ALL: &[Test] = tests![
@@ -15,20 +11,19 @@ pub const ALL: &[Test] = tests![
     exit_codes_are_as_documented,
     what_is_private_stays_out_of_a_package,
     terminal_escapes_in_a_log_are_shown_as_text,
-    a_saved_file_answers_and_a_broken_one_is_survived,
     explain_says_where_each_value_comes_from,
     status_and_doctor_speak_json,
 ];
 
 /// Runs a verb and expects success; what it printed.
-fn verb(myna: &Platform, words: &[&str]) -> Result<String> {
+pub fn verb(myna: &Platform, words: &[&str]) -> Result<String> {
     let out = myna.cli(words)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     ensure!(out.status.success(), "myna {}: {}\n{}{}", words.join(" "), out.status, text(&out.stdout), text(&out.stderr));
     Ok(text(&out.stdout))
 }
 
-fn folder(myna: &Platform, name: &str, files: &[(&str, &str)]) -> Result<()> {
+pub fn folder(myna: &Platform, name: &str, files: &[(&str, &str)]) -> Result<()> {
     for (file, text) in files {
         let path = myna.home().join(name).join(file);
         fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
@@ -51,7 +46,7 @@ fn the_first_minute_works_as_the_readme_says() -> Result<()> {
     Ok(())
 }
 
-fn serde_json_from(text: &str) -> Result<Value> {
+pub fn serde_json_from(text: &str) -> Result<Value> {
     text.parse().with_context(|| format!("no JSON: {text}"))
 }
 
@@ -105,63 +100,6 @@ fn terminal_escapes_in_a_log_are_shown_as_text() -> Result<()> {
         "escapes reach the terminal: {shown:?}"
     );
     Ok(())
-}
-
-// C1, C2, C4
-fn a_saved_file_answers_and_a_broken_one_is_survived() -> Result<()> {
-    let myna = Platform::start()?;
-    let source = |text: &str| format!("def lambda_handler(event, context):\n    return '{text}'\n");
-    folder(&myna, "live", &[("lambda_function.py", &source("one"))])?;
-    let mut dev = Command::new("setpriv");
-    dev.args(["--pdeathsig", "KILL", "--"]).arg(binary()?).args(["dev", "live"]).env("MYNA_DIR", myna.dir());
-    let mut dev = dev.current_dir(myna.home()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let lines = collect(&mut dev);
-    let shown = || lines.lock().expect("no one panics while holding it").join("\n");
-    let says = |text: &str| {
-        let wanted = json!(text);
-        soon(|| myna.function("live").call(json!({})).is_ok_and(|said| said == wanted))
-    };
-    ensure!(says("one"), "the first code: {}", shown());
-    let path = myna.home().join("live/lambda_function.py");
-    fs::write(&path, source("two"))?;
-    ensure!(says("two"), "after a save: {}", shown());
-    fs::write(&path, "def lambda_handler(event, context)\n    return 3\n")?;
-    ensure!(
-        soon(|| shown().contains("SyntaxError") || shown().contains("expected ':'")),
-        "a broken file is not shown: {}",
-        shown()
-    );
-    save_by_renaming(&path, &source("four"))?;
-    ensure!(says("four"), "after mending it: {}", shown());
-    ensure!(dev.try_wait()?.is_none(), "dev has ended: {}", shown());
-    let hash = myna.function("live").settled()?["CodeSha256"].as_str().unwrap_or_default().to_owned();
-    ensure!(!hash.is_empty());
-    // Not SIGINT: who runs the tests in the background has that ignored, for every child too.
-    processes::kill(dev.id(), myna_tests::Signal::TERM)?;
-    dev.wait()?;
-    Ok(())
-}
-
-/// As many editors do.
-fn save_by_renaming(path: &Path, text: &str) -> Result<()> {
-    let fresh = path.with_extension("py.fresh");
-    fs::write(&fresh, text)?;
-    Ok(fs::rename(fresh, path)?)
-}
-
-fn collect(child: &mut std::process::Child) -> Arc<Mutex<Vec<String>>> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let keep = |pipe: Box<dyn std::io::Read + Send>| {
-        let lines = Arc::clone(&lines);
-        thread::spawn(move || {
-            for line in BufReader::new(pipe).lines().map_while(std::io::Result::ok) {
-                lines.lock().expect("no one panics while holding it").push(line);
-            }
-        });
-    };
-    keep(Box::new(child.stdout.take().expect("stdout is piped")));
-    keep(Box::new(child.stderr.take().expect("stderr is piped")));
-    lines
 }
 
 // D7

@@ -4,7 +4,11 @@ mod amazon;
 mod answers;
 mod command_line;
 pub mod console;
+mod development;
 mod directory;
+mod first_start;
+mod mistakes;
+mod plain_user;
 mod sdk;
 mod settings;
 mod streams;
@@ -24,6 +28,10 @@ pub const ALL: &[&[Test]] = &[
     settings::ALL,
     streams::ALL,
     command_line::ALL,
+    development::ALL,
+    first_start::ALL,
+    mistakes::ALL,
+    plain_user::ALL,
     console::ALL,
     directory::ALL,
 ];

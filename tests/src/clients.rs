@@ -104,7 +104,7 @@ impl Platform {
 
     /// Runs the binary itself as a user of this platform, below a folder of the user's own.
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
-        let mut c = self.client(&crate::binary()?);
+        let mut c = self.client(&self.program()?);
         c.args(arguments).env("MYNA_DIR", self.dir()).output().context("can't start myna")
     }
 
@@ -123,7 +123,8 @@ impl Platform {
     /// A program with the environment that `myna env` gives a user, and nothing of this machine's own configuration.
     fn client(&self, program: &Path) -> Command {
         let ready = self.ready();
-        let mut c = Command::new(program);
+        let mut c = Command::new("setpriv");
+        c.args(self.identity()).arg("--").arg(program);
         c.env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", self.home())

@@ -11,6 +11,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{BufRead, BufReader, Write},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -26,6 +27,7 @@ use tempfile::TempDir;
 const HOMES: &str = "/var/tmp";
 const LOGGED_WITHIN: Duration = Duration::from_secs(20);
 const READY_WITHIN: Duration = Duration::from_secs(20);
+const COPY: &str = "myna-of-this-user";
 /// What a login shell's programs get.
 const SHELL_NOFILE: u32 = 1024;
 const STOPPED_WITHIN: Duration = Duration::from_secs(40);
@@ -53,6 +55,10 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// A hard limit of descriptors below the machine's.
     pub descriptors_max: Option<u32>,
+    /// Runs as this user and group, with a home of theirs; only root can ask for it.
+    pub user: Option<u32>,
+    /// A program and its arguments that start the platform, in front of its own.
+    pub through: Vec<String>,
 }
 
 pub struct Platform {
@@ -94,6 +100,11 @@ impl Platform {
         let home = tempfile::Builder::new().prefix("myna-test-").tempdir_in(HOMES)?;
         if let Some(config) = &options.config {
             fs::write(home.path().join("myna.toml"), config)?;
+        }
+        if let Some(user) = options.user {
+            // Where the binary was built, others may not look.
+            fs::copy(binary()?, home.path().join(COPY))?;
+            chown(home.path(), Some(user), Some(user))?;
         }
         Ok(Self { home, options, running: None, log: Arc::default() })
     }
@@ -153,7 +164,8 @@ impl Platform {
         let (soft, hard) = self.options.descriptors_max.map_or((SHELL_NOFILE, hard), |n| (n, n.to_string()));
         let mut c = Command::new("prlimit");
         c.arg(format!("--nofile={soft}:{hard}"));
-        c.args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(binary()?).arg("up").arg("--dir").arg(self.dir());
+        c.args(["setpriv", "--pdeathsig", "KILL"]).args(self.identity()).arg("--");
+        c.args(&self.options.through).arg(self.program()?).arg("up").arg("--dir").arg(self.dir());
         c.args(["--console", "127.0.0.1:0", "--json"]);
         if !self.options.args.iter().any(|a| a == "--listen") {
             c.args(["--listen", "127.0.0.1:0"]);
@@ -164,6 +176,17 @@ impl Platform {
         c.args(&self.options.args).envs(self.options.env.iter().cloned());
         c.env("HOME", self.home()).current_dir(self.home()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(c)
+    }
+
+    /// The binary as its user can start it.
+    pub(crate) fn program(&self) -> Result<PathBuf> {
+        if self.options.user.is_some() { Ok(self.home().join(COPY)) } else { binary() }
+    }
+
+    /// What tells `setpriv` to become the user.
+    pub(crate) fn identity(&self) -> Vec<String> {
+        let become_user = |user| vec![format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()];
+        self.options.user.map(become_user).unwrap_or_default()
     }
 
     fn keep(&self, pipe: impl std::io::Read + Send + 'static, ready: Option<mpsc::Sender<Ready>>) -> thread::JoinHandle<()> {

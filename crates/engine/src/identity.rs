@@ -14,6 +14,7 @@ pub fn stream(unit: &Unit, id: InstanceId, wall_ms: u64) -> Arc<Stream> {
         group: unit.settings.log.group.clone(),
         name: format!("{y:04}/{m:02}/{d:02}/[{}]{}", unit.version, id.0.simple()).into(),
         version: unit.version.clone(),
+        code: unit.package.code().into(),
         instance: id,
         json: unit.settings.log.json,
     })

@@ -80,6 +80,11 @@ impl Package {
             Package::Unpacked { digest, .. } => digest,
         }
     }
+    /// How people are told which code it is: the digest's first twelve digits.
+    pub fn code(&self) -> &str {
+        let digest = self.digest();
+        digest.get(..12).unwrap_or(digest)
+    }
     pub fn path(&self) -> &std::path::Path {
         match self {
             Package::Unpacked { path, .. } => path,

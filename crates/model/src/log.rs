@@ -16,6 +16,8 @@ pub struct Stream {
     /// `2026/11/24/[$LATEST]HEX`.
     pub name: Arc<str>,
     pub version: Arc<str>,
+    /// Which code the instance runs, as [`Package::code`](crate::catalog::Package::code) writes it.
+    pub code: Arc<str>,
     pub instance: InstanceId,
     /// Platform and user lines as JSON objects.
     pub json: bool,

@@ -174,6 +174,7 @@ fn line(stream: &Stream, record: &LogRecord, format: Format) -> wire::LogLine {
         at_ms: record.at_ms,
         id: record.id.map(|id| id.to_string()),
         stream: stream.name.to_string(),
+        code: stream.code.to_string(),
         text: format(stream, record),
         level,
         lost: 0,

@@ -236,6 +236,7 @@ fn stream(group: &str) -> Arc<Stream> {
         group: group.into(),
         name: "s".into(),
         version: "$LATEST".into(),
+        code: "c0de".into(),
         instance: InstanceId::random(),
         json: false,
     })

@@ -22,6 +22,8 @@ pub struct Status {
     pub signatures: bool,
     /// The sandbox tier of new functions.
     pub tier: String,
+    /// What of it this machine or this user can't have.
+    pub weaker: Vec<String>,
     pub listeners: Vec<Listener>,
     pub load: Load,
     pub retention: Vec<Retention>,
@@ -163,6 +165,8 @@ pub struct LogLine {
     pub at_ms: u64,
     pub id: Option<String>,
     pub stream: String,
+    /// Which code wrote it.
+    pub code: String,
     pub text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,

@@ -25,6 +25,9 @@ pub enum Error {
     Memory(io::Error),
 }
 
+/// The names below, for the readers of the same file that read other tables of it.
+pub const NAMES: [&str; 9] = ["listen", "console", "region", "account", "engine", "retention", "runtimes", "upstream", "function"];
+
 /// `myna.toml`, as an operator writes it. Everything may be left out; an unknown name is an error.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -206,6 +209,9 @@ mod tests {
             toml::from_str(text).unwrap();
         assert!(listen.is_some() && console.is_some() && region.is_some() && account.is_some());
         assert!(!runtimes.is_empty() && !upstream.is_empty());
+        let unknown = toml::from_str::<File>("x = 1").unwrap_err().to_string();
+        assert_eq!(unknown.matches('`').count(), 2 * (1 + NAMES.len()), "{unknown}");
+        assert!(NAMES.iter().all(|name| unknown.contains(&format!("`{name}`"))), "{unknown}");
         let EngineFile { memory_mib, memory_overcommit, instances_max, starts_max, concurrency, keep_alive, prestarted } = engine;
         assert!(memory_mib.is_some() && instances_max.is_some() && starts_max.is_some());
         // What doesn't depend on the machine is shown with its default.

@@ -75,6 +75,7 @@ impl Host {
         if let Some(console) = self.console.get() {
             console.close();
         }
+        self.store.logs().dismiss_followers();
     }
     pub fn readiness(&self) -> gateway::aws::Ready {
         let phase = self.phase.clone();
@@ -121,7 +122,8 @@ impl AdminHost for Host {
         let functions = self.engine.catalog().all();
         let stats = self.store.stats();
         let listener = |name: &str, address: String| wire::Listener { name: name.into(), address };
-        let mut warnings = self.sandbox.caps().weaker;
+        let weaker = self.sandbox.caps().weaker;
+        let mut warnings = weaker.clone();
         if self.config.no_auth {
             warnings.push("signatures are not checked: anybody on this machine may call (--no-auth)".into());
         }
@@ -141,6 +143,7 @@ impl AdminHost for Host {
             default_role: dialects::aws::default_role(&self.settings),
             signatures: !self.config.no_auth,
             tier: self.settings.tier.name().into(),
+            weaker,
             listeners: vec![
                 listener("aws", format!("http://{}", self.config.listen)),
                 listener("admin", self.dir().join("admin.sock").display().to_string()),
@@ -273,17 +276,48 @@ fn rows(runtimes: &Catalogue, beginning: &str) -> Vec<wire::RuntimeRow> {
 
 /// What this machine can do, without a platform.
 pub fn machine() -> Vec<wire::Finding> {
-    let state = |ok: bool| if ok { wire::FindingState::Ok } else { wire::FindingState::Weaker };
+    let state = |f: &sandbox_process::Finding| match (f.ok, f.vital) {
+        (true, _) => wire::FindingState::Ok,
+        (false, false) => wire::FindingState::Weaker,
+        (false, true) => wire::FindingState::Missing,
+    };
     let finding = |f: sandbox_process::Finding| wire::Finding {
         what: f.name.into(),
-        state: state(f.ok),
+        state: state(&f),
         detail: f.detail,
         mend: f.remedy.map(Into::into),
     };
-    let mut all = crate::verbs::doctor::machine();
-    all.extend(sandbox_process::probe().into_iter().map(finding));
+    let sandbox: Vec<wire::Finding> = sandbox_process::probe().into_iter().map(finding).collect();
+    let mut all = vec![isolation(&sandbox)];
+    all.extend(crate::verbs::doctor::machine());
+    all.extend(sandbox);
     all.extend(languages());
     all
+}
+
+/// What no platform can do without and this machine lacks, each with what would mend it.
+pub fn missing() -> Vec<String> {
+    let lacking = sandbox_process::probe().into_iter().filter(|f| f.vital && !f.ok);
+    lacking.map(|f| format!("{} ({}): {}", f.name, f.detail, f.remedy.unwrap_or("myna doctor"))).collect()
+}
+
+/// What all that was found makes of the sandbox.
+fn isolation(findings: &[wire::Finding]) -> wire::Finding {
+    let named = |wanted: wire::FindingState| {
+        let names = findings.iter().filter(|f| f.state == wanted).map(|f| f.what.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let (missing, weaker) = (named(wire::FindingState::Missing), named(wire::FindingState::Weaker));
+    let (state, detail, mend) = if !missing.is_empty() {
+        let text = format!("none: no function starts without {missing}");
+        (wire::FindingState::Missing, text, Some("see below".into()))
+    } else if !weaker.is_empty() {
+        let text = format!("sandbox process; weaker than it can be: {weaker}");
+        (wire::FindingState::Weaker, text, Some("see below".into()))
+    } else {
+        (wire::FindingState::Ok, "sandbox process, with all that it has".into(), None)
+    };
+    wire::Finding { what: "isolation".into(), state, detail, mend }
 }
 
 /// The language runtimes, as a platform of this user would find them.

@@ -10,8 +10,8 @@ mod node;
 mod place;
 pub mod upstream;
 
-pub use config::Config;
-pub use host::{Host, machine};
+pub use config::{Config, NAMES};
+pub use host::{Host, machine, missing};
 
 use crate::admin::Admin;
 use anyhow::Context;

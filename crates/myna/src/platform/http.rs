@@ -135,8 +135,27 @@ fn refusal(answer: &Answer) -> Problem {
         (None, Some(code)) => format!("the platform answered {} {code}", answer.status),
         (None, None) => format!("the platform answered {}", answer.status),
     };
-    let exit = if answer.status == StatusCode::NOT_FOUND { Exit::NotFound } else { Exit::Failed };
-    Problem { exit, message, hint: text(&own["hint"]), code }
+    // What is wrong with the request was said on the command line, or stands in a file that it names.
+    let exit = match answer.status {
+        StatusCode::NOT_FOUND => Exit::NotFound,
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    let hint = text(&own["hint"]).or_else(|| next_step(&message).map(str::to_string));
+    Problem { exit, message, hint, code }
+}
+
+/// The service's own words say which pattern or list a value is not in; what to do about the commonest ones, they don't.
+fn next_step(message: &str) -> Option<&'static str> {
+    let about = |field: &str| message.contains(&format!("at '{field}'"));
+    match () {
+        () if about("runtime") => Some("what this platform has: myna runtime list"),
+        () if about("functionName") => Some("a name has letters, digits, - and _, at most 64"),
+        () if message.starts_with("Request must be smaller") => {
+            Some("put what is so large where the function can read it, and its name into the event")
+        }
+        () => None,
+    }
 }
 
 /// JSON documents, one a line, as they arrive.

@@ -181,7 +181,7 @@ pub async fn invoke(
     ask.headers_mut().insert("x-amz-log-type", http::HeaderValue::from_static(if tail { "Tail" } else { "None" }));
     ask.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     let began = Instant::now();
-    let answer = api.send(ask).await.map_err(|p| absent(p, name))?;
+    let answer = api.send(ask).await.map_err(|p| absent_version(p, name, qualifier))?;
     let took = began.elapsed();
     let header = |name: &str| answer.header(name).map(str::to_string);
     Ok(Invoked {
@@ -196,9 +196,21 @@ pub async fn invoke(
 }
 
 /// A function that isn't there is the commonest mistake of all; it gets its next step.
-pub fn absent(mut problem: Problem, name: &str) -> Problem {
-    if problem.exit == Exit::NotFound && problem.hint.is_none() {
-        problem.hint = Some(format!("what is deployed: myna list; to deploy a folder as {name}: myna deploy DIR --name {name}"));
+pub fn absent(problem: Problem, name: &str) -> Problem {
+    if problem.exit != Exit::NotFound || problem.hint.is_some() {
+        return problem;
     }
-    problem
+    problem.hint(format!("what is deployed: myna list; to deploy a folder as {name}: myna deploy DIR --name {name}"))
+}
+
+/// The same where a version or an alias was named, beside the function or in its name.
+pub fn absent_version(problem: Problem, name: &str, qualifier: Option<&str>) -> Problem {
+    let plain = name.split_once(':').filter(|(_, rest)| !rest.contains(':')).map_or(name, |(plain, _)| plain);
+    if plain == name && qualifier.is_none() {
+        return absent(problem, name);
+    }
+    if problem.exit != Exit::NotFound || problem.hint.is_some() {
+        return problem;
+    }
+    problem.hint(format!("what there is: myna versions {plain}, myna alias {plain}; the functions: myna list"))
 }

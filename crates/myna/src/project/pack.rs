@@ -20,9 +20,6 @@ pub const UNPACKED_BYTES_MAX: u64 = 262_144_000;
 #[derive(Default)]
 pub struct Packer {
     last: Option<Last>,
-    repeated: bool,
-    /// What the platform called the code that was sent last.
-    pub sent: Option<String>,
 }
 
 struct Last {
@@ -46,11 +43,6 @@ impl Packer {
         self.last.is_none()
     }
 
-    /// The last archive was the same as the one before.
-    pub fn repeated(&self) -> bool {
-        self.repeated
-    }
-
     /// Pack the files under their names.
     pub fn pack(&mut self, files: &[File]) -> Result<Vec<u8>, Problem> {
         let unpacked: u64 = files.iter().map(|f| f.bytes).sum();
@@ -72,7 +64,6 @@ impl Packer {
         let archive = zip.finish().doing("the archive can't be completed")?.into_inner();
         within("the archive is", archive.len() as u64, ZIP_BYTES_MAX)?;
         let stamps = files.iter().map(|f| (f.name.clone(), f.stamp)).collect();
-        self.repeated = last.is_some_and(|l| l.archive == archive);
         self.last = Some(Last { archive: archive.clone(), stamps, packed });
         Ok(archive)
     }

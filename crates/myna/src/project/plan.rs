@@ -4,8 +4,9 @@
 use super::{
     detect::{Candidate, Contents, Findings, Language, language_of},
     options::Options,
-    runtime,
+    runtime, settings,
     source::Source,
+    tree::Tree,
 };
 use crate::{
     admin::wire::RuntimeRow,
@@ -171,6 +172,13 @@ fn one_system(findings: &Findings, source: &Source, options: &Options, out: &Out
 
 fn pick(mut findings: Findings, source: &Source, out: &Out) -> Result<Candidate, Problem> {
     let path = source.path.display();
+    let below = projects_below(&findings, &*source.tree());
+    if !below.is_empty() {
+        let list: Vec<String> = below.iter().map(|folder| source.path.join(folder).display().to_string()).collect();
+        return Err(
+            Problem::usage(format!("{path} holds projects, and is none itself")).hint(format!("name one:\n{}", list.join("\n")))
+        );
+    }
     match (findings.candidates.len(), findings.unbuilt) {
         (1, _) => {
             let only = findings.candidates.remove(0);
@@ -191,6 +199,16 @@ fn pick(mut findings: Findings, source: &Source, out: &Out) -> Result<Candidate,
             choose(out, &findings.candidates).map_or(Err(problem), |at| Ok(findings.candidates.swap_remove(at)))
         }
     }
+}
+
+/// Folders that say of themselves that they are projects, where nothing of the folder around them is one.
+fn projects_below(findings: &Findings, tree: &dyn Tree) -> Vec<String> {
+    if tree.has(settings::FILE) || findings.candidates.iter().any(|c| !c.handler.contains('/')) {
+        return Vec::new();
+    }
+    let folder =
+        |name: &str| Some(name.strip_suffix(settings::FILE)?.strip_suffix('/')?.to_string()).filter(|f| !f.contains('/'));
+    tree.names().into_iter().filter_map(folder).collect()
 }
 
 fn ask(out: &Out, question: &str) -> bool {

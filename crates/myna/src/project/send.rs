@@ -46,7 +46,7 @@ pub async fn deploy(ctx: &Ctx, api: &Api, path: &Path, options: &Options, packer
         source = open(api, path, options)?;
     }
     let name = plan::name(&source, options);
-    let existing = lambda::find(api, &name).await.map_err(next_step)?;
+    let existing = lambda::find(api, &name).await?;
     let plan = plan(ctx, api, &source, options, existing.as_ref()).await?;
     let first = packer.is_fresh();
     let (archive, files) = source.pack(&plan.contents, packer)?;
@@ -55,15 +55,18 @@ pub async fn deploy(ctx: &Ctx, api: &Api, path: &Path, options: &Options, packer
     }
     let mut progress = if first { ctx.out.progress() } else { ctx.out.no_progress() };
     progress.step(&format!("{name}: sending {}", units::bytes(archive.len() as u64)));
-    let code = base64::engine::general_purpose::STANDARD.encode(&archive);
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let hash = base64.encode(ring::digest::digest(&ring::digest::SHA256, &archive));
+    let code = base64.encode(&archive);
     drop(archive);
     let what = match &existing {
         None => {
-            lambda::create(api, &creation(api, &plan, code).await?).await.map_err(next_step)?;
+            lambda::create(api, &creation(api, &plan, code).await?).await?;
             What::Created
         }
         Some(now) => {
-            let same_code = packer.repeated() && packer.sent.as_deref() == Some(now.code_sha256.as_str());
+            // What failed is sent again: what it failed for may be mended.
+            let same_code = now.code_sha256 == hash && now.condition() != "Failed";
             let changes = changes(api, &plan, now).await?;
             let unchanged = same_code && changes.is_empty();
             // Settings first: what is wrong in them is found out before anything has changed.
@@ -79,7 +82,6 @@ pub async fn deploy(ctx: &Ctx, api: &Api, path: &Path, options: &Options, packer
     };
     let function = lambda::settled(api, &name, |doing| progress.step(&format!("{name}: {doing}"))).await?;
     progress.clear();
-    packer.sent = Some(function.code_sha256.clone());
     let url = if options.url { Some(open_url(api, &name).await?) } else { None };
     Ok(Sent { function, what, took: began.elapsed(), url })
 }
@@ -127,18 +129,6 @@ async fn creation(api: &Api, plan: &Plan, code: String) -> Result<Value, Problem
     body.insert("PackageType".into(), json!("Zip"));
     body.insert("Code".into(), json!({ "ZipFile": code }));
     Ok(Value::Object(body))
-}
-
-/// The service's own words say which pattern or list a value is not in; what to do about the commonest ones, they don't.
-fn next_step(problem: Problem) -> Problem {
-    let about = |field: &str| problem.message.contains(&format!("at '{field}'"));
-    if about("runtime") {
-        return problem.hint("what this platform has: myna runtime list");
-    }
-    if about("functionName") {
-        return problem.hint("a name has letters, digits, - and _, at most 64; choose one: --name NAME");
-    }
-    problem
 }
 
 /// What differs from what the function has.

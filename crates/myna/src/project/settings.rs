@@ -1,7 +1,10 @@
 //! What a project's owner says about its function in `myna.toml`, table `[function]`. The same file may hold settings of the
 //! platform; those are not read here.
 
-use crate::cli::{problem::Problem, units};
+use crate::{
+    cli::{problem::Problem, units},
+    compose,
+};
 use serde::{Deserialize, Deserializer};
 use std::{collections::BTreeMap, path::Path};
 
@@ -34,6 +37,8 @@ pub struct Settings {
 #[serde(default)]
 struct File {
     function: Settings,
+    #[serde(flatten)]
+    others: BTreeMap<String, serde::de::IgnoredAny>,
 }
 
 /// The file's settings; defaults when there is no file.
@@ -48,7 +53,11 @@ pub fn read(folder: &Path) -> Result<Settings, Problem> {
 }
 
 fn parse(text: &str) -> Result<Settings, String> {
-    toml::from_str::<File>(text).map(|f| f.function).map_err(|e| e.to_string().trim_end().to_string())
+    let file: File = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_string())?;
+    match file.others.keys().find(|name| !compose::NAMES.contains(&name.as_str())) {
+        Some(name) => Err(format!("{name} is no setting; a function's stand below [function]")),
+        None => Ok(file.function),
+    }
 }
 
 #[derive(Deserialize)]
@@ -87,17 +96,21 @@ mod tests {
 
     #[test]
     fn a_table_is_read_and_mistakes_are_named() {
-        let s =
-            parse("[function]\nname = \"a\"\nmemory = \"1GB\"\ntimeout = 30\n[function.env]\nK = \"v\"\n[up]\nlisten = \"x\"")
-                .unwrap();
+        let s = parse(
+            "[function]\nname = \"a\"\nmemory = \"1GB\"\ntimeout = 30\n[function.env]\nK = \"v\"\n[engine]\nconcurrency = 3",
+        )
+        .unwrap();
         assert_eq!(
             (s.name.as_deref(), s.memory, s.timeout, s.env.unwrap()["K"].as_str()),
             (Some("a"), Some(1024), Some(30), "v")
         );
         assert_eq!(parse("").unwrap(), Settings::default());
-        for (text, word) in
-            [("[function]\nmemroy = 1", "memroy"), ("[function]\ntimeout = \"1 week\"", "unit"), ("[function", "line 1")]
-        {
+        for (text, word) in [
+            ("timeout = 3", "[function]"),
+            ("[function]\nmemroy = 1", "memroy"),
+            ("[function]\ntimeout = \"1 week\"", "unit"),
+            ("[function", "line 1"),
+        ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");
         }

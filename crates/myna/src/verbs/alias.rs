@@ -128,10 +128,11 @@ async fn set(ctx: &Ctx, api: &Api, name: &str, alias: &str, version: &str, split
         Err(problem) if problem.exit == crate::cli::problem::Exit::NotFound => {
             let mut body = body;
             body["Name"] = json!(alias);
-            api.json(Method::POST, &format!("{}/aliases", lambda::function_path(name)), Some(&body)).await?
+            api.json(Method::POST, &format!("{}/aliases", lambda::function_path(name)), Some(&body)).await
         }
-        answer => answer?,
+        answer => answer,
     };
+    let set = set.map_err(|p| lambda::absent_version(p, name, Some(version)))?;
     if ctx.out.json {
         ctx.out.json(&set);
     } else {

@@ -148,10 +148,11 @@ async fn set(ctx: &Ctx, api: &Api, name: &str, limit: Limit) -> Done {
 async fn provision(ctx: &Ctx, api: &Api, name: &str, qualifier: &str, instances: u32) -> Done {
     let path = provisioned_path(name, &format!("Qualifier={}", segment(qualifier)));
     let answer = if instances == 0 {
-        api.json(Method::DELETE, &path, None).await?
+        api.json(Method::DELETE, &path, None).await
     } else {
-        api.json(Method::PUT, &path, Some(&json!({ "ProvisionedConcurrentExecutions": instances }))).await?
+        api.json(Method::PUT, &path, Some(&json!({ "ProvisionedConcurrentExecutions": instances }))).await
     };
+    let answer = answer.map_err(|p| lambda::absent_version(p, name, Some(qualifier)))?;
     if ctx.out.json {
         ctx.out.json(&answer);
     } else if instances == 0 {

@@ -47,8 +47,13 @@ pub async fn run(ctx: &Ctx, args: Args) -> Done {
         ctx.out.json(&lambda::configuration(&api, &f.function_name).await?);
         return Ok(());
     }
-    let what = if sent.what == What::Created { "created" } else { "updated" };
-    ctx.out.line(format!("{} {what} in {}: {}, code {}", f.function_name, span(sent.took), f.runtime, f.code_hash()));
+    let took = span(sent.took);
+    let what = match sent.what {
+        What::Created => format!("created in {took}"),
+        What::Updated => format!("updated in {took}"),
+        What::Unchanged => "is as it was".to_string(),
+    };
+    ctx.out.line(format!("{} {what}: {}, code {}", f.function_name, f.runtime, f.code_hash()));
     match &sent.url {
         Some(url) => ctx.out.note(format!("call it: curl {url}")),
         None => ctx.out.note(format!("call it: myna invoke {}", f.function_name)),

@@ -2,7 +2,7 @@
 
 use super::{alias, list::changed};
 use crate::{
-    admin::wire::RuntimeRow,
+    admin::wire::{RuntimeRow, Status},
     cli::{
         Ctx,
         problem::Done,
@@ -49,12 +49,14 @@ async fn gather(api: &Api, name: &str) -> Result<Value, crate::cli::problem::Pro
     let urls = lambda::list(api, &format!("/2021-10-31/functions/{plain}/urls"), "FunctionUrlConfigs").await?;
     let observed = api.get(&format!("/admin/v1/functions/{plain}/observed")).await?;
     let recent = api.get(&format!("/admin/v1/invocations?function={plain}&limit=5")).await?;
+    let status: Status = api.read("/admin/v1/status").await?;
     let named = segment(configuration["Runtime"].as_str().unwrap_or_default());
     let runtimes: Vec<RuntimeRow> = api.read(&format!("/admin/v1/runtimes?family={named}")).await?;
     let runtime = runtimes.into_iter().find(|r| configuration["Runtime"] == r.name.as_str());
     Ok(json!({
         "configuration": configuration, "tags": function["Tags"], "concurrency": function["Concurrency"], "versions": versions, "aliases": aliases,
         "urls": urls, "observed": observed, "recent": recent, "runtime": runtime,
+        "sandbox": { "tier": status.tier, "weaker": status.weaker },
     }))
 }
 
@@ -81,9 +83,10 @@ fn show(ctx: &Ctx, page: &Value) {
     rows.extend([
         ("handler", f.handler.clone()),
         ("code", format!("{}, {}, changed {}", f.code_hash(), bytes(f.code_size), changed(&f.last_modified))),
-        ("limits", format!("{} MB memory, {} s a call", f.memory_size, f.timeout)),
-        ("role", f.role.clone()),
+        ("sandbox", text(&page["sandbox"], "tier")),
     ]);
+    rows.extend(list(&page["sandbox"]["weaker"]).filter_map(Value::as_str).map(|w| ("weaker", w.to_string())));
+    rows.extend([("limits", format!("{} MB memory, {} s a call", f.memory_size, f.timeout)), ("role", f.role.clone())]);
     if !f.description.is_empty() {
         rows.push(("description", f.description.clone()));
     }
@@ -123,7 +126,7 @@ fn instance(i: &Value) -> Vec<String> {
         text(i, "version"),
         format!("{}{kept}", text(i, "state")),
         text(i, "tier"),
-        bytes(i["memory_bytes"].as_u64().unwrap_or(0)),
+        measured(i["memory_bytes"].as_u64().unwrap_or(0)),
         i["calls"].to_string(),
     ]
 }
@@ -140,8 +143,13 @@ fn call(record: &Value) -> Option<Vec<String>> {
         r.status.to_string(),
         span(r.usage.duration),
         start,
-        bytes(r.usage.memory_max_bytes),
+        measured(r.usage.memory_max_bytes),
     ])
+}
+
+/// No process uses nothing: where the kernel doesn't count, there is no number.
+fn measured(memory: u64) -> String {
+    if memory == 0 { "not measured".into() } else { bytes(memory) }
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

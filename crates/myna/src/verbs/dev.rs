@@ -47,15 +47,25 @@ pub struct Args {
     options: Options,
 }
 
+const NO_FOLDER: &str = "name a project's folder; a new one: myna init --like lambda-python NAME";
+
 pub async fn run(ctx: &Ctx, args: Args) -> Done {
     let api = super::platform(ctx)?;
-    let root = args.path.canonicalize().map_err(|e| Problem::usage(format!("{} can't be read: {e}", args.path.display())))?;
+    let root = args
+        .path
+        .canonicalize()
+        .map_err(|e| Problem::usage(format!("{} can't be read: {e}", args.path.display())).hint(NO_FOLDER))?;
     if !root.is_dir() {
         return Err(Problem::usage(format!("{} is not a folder, and only a folder can be watched", root.display()))
             .hint("myna deploy takes archives"));
     }
     Dev::start(ctx, api, root, args.options).await?.watch().await
 }
+
+/// All that differs from a function that `myna deploy` brought.
+const DIFFERENCES: &str = "engine, sandbox and limits are those of any deployed function. What differs: \
+    a save replaces the code (calls under way end with the old), and a line of the log begins with the code that wrote it, \
+    which each answer names too (x-myna-code)";
 
 struct Dev<'a> {
     ctx: &'a Ctx,
@@ -80,12 +90,12 @@ impl<'a> Dev<'a> {
         let checker = Checker::for_runtime(&api, &sent.function.runtime).await;
         let mut dev =
             Self { ctx, name: sent.function.function_name.clone(), api, root, options, packer, watch, checker, log: None };
-        dev.report(&sent, "deployed", sent.took);
+        dev.report(&sent, if sent.what == What::Unchanged { "as deployed before" } else { "deployed" }, sent.took);
         match &sent.url {
             Some(url) => ctx.out.note(format!("it answers at {url}")),
             None => ctx.out.note(format!("call it from another terminal: myna invoke {}", dev.name)),
         }
-        ctx.out.note(format!("watching {}; same engine and limits as without dev", dev.root.display()));
+        ctx.out.note(format!("watching {}; {DIFFERENCES}", dev.root.display()));
         let written = source
             .folder()
             .into_iter()
@@ -119,7 +129,9 @@ impl<'a> Dev<'a> {
         let (sent, faults) = tokio::join!(deploying, self.checker.check(&changed));
         match sent {
             Ok(sent) => {
-                self.report(&sent, &format!("{what} saved"), began.elapsed());
+                if sent.what != What::Unchanged {
+                    self.report(&sent, &format!("{what} saved"), began.elapsed());
+                }
                 self.show_faults(&faults);
             }
             Err(problem) => {
@@ -133,9 +145,6 @@ impl<'a> Dev<'a> {
     }
 
     fn report(&self, sent: &Sent, what: &str, took: Duration) {
-        if sent.what == What::Unchanged {
-            return;
-        }
         let hash = sent.function.code_hash();
         if self.ctx.out.json {
             self.ctx.out.json(
@@ -164,7 +173,7 @@ impl<'a> Dev<'a> {
         if self.ctx.out.json {
             self.ctx.out.json(line);
         } else {
-            logs::show(self.ctx, &LogLine::deserialize(line).unwrap_or_default(), false);
+            logs::show_code(self.ctx, &LogLine::deserialize(line).unwrap_or_default());
         }
     }
 

@@ -40,12 +40,7 @@ pub async fn run(ctx: &Ctx, args: Args) -> Done {
     let api = super::platform(ctx)?;
     let invoked = lambda::invoke(&api, &args.name, args.qualifier.as_deref(), payload, args.tail).await;
     let invoked = invoked.map_err(|p| {
-        let no_json = p.is("InvalidRequestContentException");
-        if no_json {
-            Problem { exit: Exit::Usage, ..p }.hint("-d takes JSON; a string needs its quotes: -d '\"text\"'")
-        } else {
-            p
-        }
+        if p.is("InvalidRequestContentException") { p.hint("-d takes JSON; a string needs its quotes: -d '\"text\"'") } else { p }
     })?;
     if ctx.out.json {
         ctx.out.json(&document(&invoked));
@@ -66,7 +61,10 @@ pub fn payload(data: Option<&str>) -> Result<Bytes, Problem> {
         }
         Some(text) => match text.strip_prefix('@') {
             Some(file) => {
-                std::fs::read(file).map(Bytes::from).map_err(|e| Problem::usage(format!("the event {file} can't be read: {e}")))
+                let unread = |e| Problem::usage(format!("the event {file} can't be read: {e}"));
+                std::fs::read(file)
+                    .map(Bytes::from)
+                    .map_err(|e| unread(e).hint("-d @FILE is a path from this folder; - reads standard input"))
             }
             None => Ok(Bytes::copy_from_slice(text.as_bytes())),
         },

@@ -2,7 +2,11 @@
 
 use crate::{
     admin::wire::LogLine,
-    cli::{Ctx, problem::Done, units},
+    cli::{
+        Ctx,
+        problem::{Done, Exit, Problem},
+        units,
+    },
     platform::http::{request, segment},
 };
 use http::Method;
@@ -28,7 +32,7 @@ pub struct Args {
     /// Only the lines of this invocation.
     #[arg(long, value_name = "INVOCATION")]
     id: Option<String>,
-    /// Show the time and the stream of each line.
+    /// Show the time, the stream and the code of each line.
     #[arg(short, long)]
     long: bool,
 }
@@ -47,9 +51,18 @@ pub async fn run(ctx: &Ctx, args: &Args) -> Done {
         if ctx.out.json {
             ctx.out.json(&line);
         } else {
-            show(ctx, &LogLine::deserialize(&line).unwrap_or_default(), args.long);
+            let show = if args.long { show_long } else { show };
+            show(ctx, &LogLine::deserialize(&line).unwrap_or_default());
         }
         shown += 1;
+    }
+    if args.follow {
+        let dir = api.dir().display();
+        return Err(Problem::new(
+            Exit::NotRunning,
+            format!("the platform in {dir} ended the log: it stops, or too many follow already"),
+        )
+        .hint("see: myna status"));
     }
     if shown == 0 {
         let all = if args.since.is_none() && args.id.is_none() { "; further back: --since 1d" } else { "" };
@@ -71,15 +84,23 @@ pub fn path(function: Option<&str>, id: Option<&str>, since_ms: u64, follow: boo
     path
 }
 
-pub fn show(ctx: &Ctx, line: &LogLine, long: bool) {
+fn show(ctx: &Ctx, line: &LogLine) {
+    shown(ctx, line, |text| text.to_string());
+}
+
+fn show_long(ctx: &Ctx, line: &LogLine) {
+    shown(ctx, line, |text| format!("{}  {}  {}  {text}", units::time(line.at_ms), line.stream, line.code));
+}
+
+/// With the code that wrote it: while code changes, an old line may come after a save.
+pub fn show_code(ctx: &Ctx, line: &LogLine) {
+    shown(ctx, line, |text| format!("{}  {text}", line.code));
+}
+
+fn shown(ctx: &Ctx, line: &LogLine, form: impl Fn(&str) -> String) {
     if line.lost > 0 {
         ctx.out.warn(format!("{} lines were not shown: they came faster than they could be written here", line.lost));
-        return;
-    }
-    let text = line.text.trim_end_matches('\n');
-    if long {
-        ctx.out.line(format!("{}  {}  {text}", units::time(line.at_ms), line.stream));
     } else {
-        ctx.out.line(text);
+        ctx.out.line(form(line.text.trim_end_matches('\n')));
     }
 }

@@ -171,5 +171,7 @@ fn refusal(error: &anyhow::Error) -> Problem {
     if problem.message.contains("door console") && problem.message.contains("is taken") {
         return problem.hint("choose another port: myna up --console 127.0.0.1:9081 (0 is any free one)");
     }
-    problem
+    // What goes wrong first may not say why.
+    let missing = crate::compose::missing();
+    if missing.is_empty() { problem } else { problem.hint(format!("this machine lacks {}", missing.join("\n"))) }
 }

@@ -51,6 +51,7 @@ pub(super) fn stream(out: &mut Vec<u8>, stream: &Stream) {
     }
     put_uuid(out, &stream.instance.0);
     out.push(u8::from(stream.json));
+    put_bytes(out, stream.code.as_bytes());
 }
 
 pub(super) fn line(out: &mut Vec<u8>, stream: u32, record: &LogRecord) {
@@ -147,6 +148,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry<'_>> {
             version: from.text()?,
             instance: InstanceId(from.uuid()?),
             json: from.byte()? != 0,
+            // Segments of earlier builds end here.
+            code: from.text().unwrap_or_default(),
         })),
         LINE => {
             let (stream, at_ms) = (usize::try_from(from.number()?).ok()?, from.number()?);

@@ -166,6 +166,12 @@ impl LogState {
         receiver
     }
 
+    /// Those who follow hear that it is over, and nobody follows any more.
+    pub(crate) fn dismiss(&mut self) {
+        self.limits.followers_max = 0;
+        self.followers.clear();
+    }
+
     pub(crate) fn groups(&self, tenant: &TenantId, prefix: &str, after: &str, limit: usize) -> Vec<LogGroup> {
         let from = (tenant.clone(), Arc::from(prefix.max(after)));
         let ours = self.groups.range(from..).take_while(|((t, name), _)| t == tenant && name.starts_with(prefix));

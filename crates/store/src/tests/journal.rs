@@ -243,6 +243,10 @@ fn followers_hear_what_they_asked_for() {
     assert_eq!(texts(&[runtime.block_on(lines.recv()).unwrap().record]), ["yes"]);
     assert_eq!(runtime.block_on(records.recv()).unwrap().id, done.id);
     assert!(lines.try_recv().is_err() && others.try_recv().is_err());
+    store.logs().dismiss_followers();
+    for mut told in [lines, others, store.logs().follow(&tenant(), &[])] {
+        assert!(matches!(told.try_recv(), Err(tokio::sync::broadcast::error::TryRecvError::Closed)));
+    }
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn stream(group: &str, name: &str) -> Arc<Stream> {
         group: group.into(),
         name: name.into(),
         version: "$LATEST".into(),
+        code: "c0de".into(),
         instance: InstanceId::random(),
         json: false,
     })

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::StatusCode;
 use model::{
-    Body, Call, Cause, Event, Failed, Fault, Frame, FunctionName, Head, Reply, ReplyBody, Target, TenantId, Unit,
+    Body, Call, Cause, Event, Failed, Fault, Frame, FunctionName, Head, Reply, ReplyBody, Target, TenantId,
     event::{Attributes, Trigger},
 };
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub async fn invoke(op: Op) -> Answer {
     let mut reply = respond::bytes(StatusCode::OK, "application/json", body);
     respond::put(&mut reply, "x-amzn-requestid", &id);
     respond::put(&mut reply, "x-amz-executed-version", &unit.version);
-    respond::put(&mut reply, CODE, code(&unit));
+    respond::put(&mut reply, CODE, unit.package.code());
     if failed {
         respond::put(&mut reply, "x-amz-function-error", "Unhandled");
     }
@@ -79,7 +79,7 @@ pub async fn stream(op: Op) -> Answer {
     let event = event(&op.asked, &target, tail)?;
     let (id, call) = (op.asked.id.to_string(), run(&op.asked.shared, target, event).await?);
     let Call { unit, reply, free, .. } = call;
-    let (version, timeout) = (unit.version.clone(), unit.settings.timeout);
+    let timeout = unit.settings.timeout;
     let reply = match reply.await {
         Ok(reply) => Ok(reply),
         Err(Failed { fault, .. }) => match fault::function_error(&fault, &id, timeout) {
@@ -92,17 +92,13 @@ pub async fn stream(op: Op) -> Answer {
     *answer.body_mut() = ReplyBody::Stream(frames);
     respond::put(&mut answer, "content-type", eventstream::CONTENT_TYPE);
     respond::put(&mut answer, "x-amzn-requestid", &id);
-    respond::put(&mut answer, "x-amz-executed-version", &version);
+    respond::put(&mut answer, "x-amz-executed-version", &unit.version);
+    respond::put(&mut answer, CODE, unit.package.code());
     Ok(answer)
 }
 
-/// Says which code answered: the first digits of the package's SHA-256, as `myna dev` and `myna list` show it.
+/// Says which code answered, as `myna dev` and `myna list` show it.
 pub const CODE: &str = "x-myna-code";
-
-pub fn code(unit: &Unit) -> &str {
-    let digest = unit.package.digest();
-    digest.get(..12).unwrap_or(digest)
-}
 
 fn one_of(value: &str, at: &str, allowed: &[&str]) -> WireError {
     let mut checks = crate::aws::check::Checks::default();

@@ -18,7 +18,7 @@ mod update;
 mod url_config;
 
 pub use describe::runtime_version_arn;
-pub use invoke::{CODE, code, collect, wait_pending};
+pub use invoke::{CODE, collect, wait_pending};
 #[cfg(test)]
 pub use route::TABLE;
 

@@ -146,6 +146,7 @@ mod tests {
             group: Arc::from("/aws/lambda/f"),
             name: Arc::from("2026/01/02/[$LATEST]0"),
             version: Arc::from("$LATEST"),
+            code: Arc::from("c0de"),
             instance: InstanceId::random(),
             json,
         }

@@ -33,6 +33,7 @@ fn stream(name: &str) -> Arc<Stream> {
         group: Arc::from("/aws/lambda/f"),
         name: Arc::from(name),
         version: Arc::from("$LATEST"),
+        code: Arc::from("c0de"),
         instance: InstanceId::random(),
         json: false,
     })

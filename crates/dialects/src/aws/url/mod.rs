@@ -125,7 +125,7 @@ async fn serve(
     let unit = call.unit.clone();
     let mut reply = answer(call, url.streamed).await.unwrap_or_else(|fault| failure(&fault, &id_text));
     respond::put(&mut reply, "x-amzn-requestid", &id_text);
-    respond::put(&mut reply, lambda::CODE, lambda::code(&unit));
+    respond::put(&mut reply, lambda::CODE, unit.package.code());
     reply
 }
 
