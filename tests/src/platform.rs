@@ -102,8 +102,10 @@ impl Platform {
             fs::write(home.path().join("myna.toml"), config)?;
         }
         if let Some(user) = options.user {
-            // Where the binary was built, others may not look.
-            fs::copy(binary()?, home.path().join(COPY))?;
+            // Where the binary was built, others may not look. Not copied by this process: a child that another test forks just
+            // then would hold the copy open for writing, and nobody could start it.
+            let copied = Command::new("cp").arg(binary()?).arg(home.path().join(COPY)).status()?;
+            ensure!(copied.success(), "the binary can't be copied: {copied}");
             chown(home.path(), Some(user), Some(user))?;
         }
         Ok(Self { home, options, running: None, log: Arc::default() })
