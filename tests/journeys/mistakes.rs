@@ -94,7 +94,9 @@ fn a_mistake_in_a_request_is_told_in_the_services_form() -> Result<()> {
     };
     const FUNCTIONS: &str = "/2015-03-31/functions";
     let no_zip = json!({"ZipFile": BASE64.encode("no zip")});
-    let rows: Vec<(&str, &str, Value, u16, &str, &[&str])> = vec![
+    // Method, path and body; status and code; what the text names.
+    type Row = (&'static str, &'static str, Value, u16, &'static str, &'static [&'static str]);
+    let rows: Vec<Row> = vec![
         ("GET", "/2015-03-31/functions/nobody", Value::Null, 404, "ResourceNotFoundException", &["Function not found", "nobody"]),
         (
             "POST",

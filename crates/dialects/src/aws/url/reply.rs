@@ -228,7 +228,9 @@ pub fn prelude(json: &[u8]) -> Result<(StatusCode, HeaderMap), Malformed> {
 mod tests {
     use super::*;
 
-    fn read(answer: &'static str) -> Result<(u16, Vec<(String, String)>, String), Malformed> {
+    type Headers = Vec<(String, String)>;
+
+    fn read(answer: &'static str) -> Result<(u16, Headers, String), Malformed> {
         let reply = interpret(Bytes::from_static(answer.as_bytes()))?;
         let headers = reply.headers().iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();
         let ReplyBody::Bytes(body) = reply.body() else { panic!("whole answers stay whole") };
