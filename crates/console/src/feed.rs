@@ -179,15 +179,18 @@ pub fn logs(platform: Arc<dyn Platform>, format: Format, query: &str, closing: &
         let mut lines = page.await.map(|p| p.records).unwrap_or_default();
         lines.reverse();
         for (_, stream, record) in &lines {
-            if !to.send("line", &line(format, stream, record)).await {
+            if let Some(line) = line(format, stream, record)
+                && !to.send("line", &line).await
+            {
                 return;
             }
         }
         loop {
             let alive = match live.recv().await {
-                Ok(l) if l.stream.tenant == tenant && *l.stream.group == *group => {
-                    to.send("line", &line(format, &l.stream, &l.record)).await
-                }
+                Ok(l) if l.stream.tenant == tenant && *l.stream.group == *group => match line(format, &l.stream, &l.record) {
+                    Some(line) => to.send("line", &line).await,
+                    None => true,
+                },
                 Ok(_) => true,
                 Err(RecvError::Lagged(n)) => {
                     to.send("line", &serde_json::json!({"at_ms": 0, "text": format!("… {n} lines were skipped …")})).await
@@ -201,8 +204,9 @@ pub fn logs(platform: Arc<dyn Platform>, format: Format, query: &str, closing: &
     })
 }
 
-fn line(format: Format, stream: &model::log::Stream, record: &model::log::LogRecord) -> serde_json::Value {
-    serde_json::json!({"at_ms": record.at_ms, "id": record.id, "text": format(stream, record).trim_end()})
+fn line(format: Format, stream: &model::log::Stream, record: &model::log::LogRecord) -> Option<serde_json::Value> {
+    let text = format(stream, record)?;
+    Some(serde_json::json!({"at_ms": record.at_ms, "id": record.id, "text": text.trim_end()}))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A stored log record as its owner's system would show it.
-pub type Format = fn(&Stream, &LogRecord) -> String;
+pub type Format = fn(&Stream, &LogRecord) -> Option<String>;
 
 pub struct Console {
     platform: Arc<dyn Platform>,

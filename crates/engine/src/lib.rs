@@ -67,8 +67,8 @@ pub struct Parts {
     pub journal: Arc<dyn Journal>,
     /// Cuts output into lines; `true` for the framed pipe.
     pub framer: fn(bool) -> Box<dyn Framer>,
-    /// A log record as text, for tails.
-    pub format: fn(&Stream, &LogRecord) -> String,
+    /// A log record as text, for tails; nothing for what has no line.
+    pub format: fn(&Stream, &LogRecord) -> Option<String>,
     pub chance: Chance,
     pub region: Arc<str>,
     /// Processors of this machine.

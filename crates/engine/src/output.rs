@@ -162,8 +162,10 @@ impl Output {
     }
 
     fn emit(&self, state: &mut State, stream: Arc<Stream>, record: LogRecord) {
-        if let Some(tail) = &mut state.tail {
-            tail.extend_from_slice((self.parts.format)(&stream, &record).as_bytes());
+        if let Some(tail) = &mut state.tail
+            && let Some(text) = (self.parts.format)(&stream, &record)
+        {
+            tail.extend_from_slice(text.as_bytes());
             tail.push(b'\n');
             if tail.len() > 4 * LOG_TAIL_BYTES {
                 tail.drain(..tail.len() - LOG_TAIL_BYTES);

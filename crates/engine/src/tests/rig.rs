@@ -165,7 +165,7 @@ impl Rig {
             policy: rules.clone(),
             journal: book.clone(),
             framer: |_| Box::new(Lines(Vec::new())),
-            format: |_: &Stream, record| brief(record),
+            format: |_: &Stream, record| Some(brief(record)),
             chance: || 0.5,
             region: "r".into(),
             cpus: 2,

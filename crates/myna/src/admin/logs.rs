@@ -106,7 +106,9 @@ async fn send_stored(
         };
         let page = stored.read(query).await?;
         for (_, stream, record) in &page.records {
-            if !sink.send(&line(stream, record, format)).await {
+            if let Some(line) = line(stream, record, format)
+                && !sink.send(&line).await
+            {
                 return Ok(());
             }
             if wanted.follow {
@@ -130,7 +132,10 @@ async fn send_live(mut live: Receiver<LogLine>, wanted: &Wanted, format: Format,
             Ok(LogLine { stream, record }) => {
                 let shown =
                     wanted.groups.iter().any(|g| **g == *stream.group) && wanted.fits(&record) && !recent.seen(&stream, &record);
-                !shown || sink.send(&line(&stream, &record, format)).await
+                match line(&stream, &record, format).filter(|_| shown) {
+                    Some(line) => sink.send(&line).await,
+                    None => true,
+                }
             }
             Err(RecvError::Lagged(lost)) => sink.send(&wire::LogLine { lost, ..Default::default() }).await,
             Err(RecvError::Closed) => return,
@@ -165,18 +170,18 @@ impl Recent {
     }
 }
 
-fn line(stream: &Stream, record: &LogRecord, format: Format) -> wire::LogLine {
+fn line(stream: &Stream, record: &LogRecord, format: Format) -> Option<wire::LogLine> {
     let level = match &record.line {
         Line::Text { level, .. } => level.as_ref().map(ToString::to_string),
         _ => None,
     };
-    wire::LogLine {
+    Some(wire::LogLine {
         at_ms: record.at_ms,
         id: record.id.map(|id| id.to_string()),
         stream: stream.name.to_string(),
         code: stream.code.to_string(),
-        text: format(stream, record),
+        text: format(stream, record)?,
         level,
         lost: 0,
-    }
+    })
 }

@@ -57,7 +57,7 @@ pub fn program(runtime: &model::ports::Runtime) -> Option<PathBuf> {
 }
 
 /// Turns a stored record into the line that its owner's system would show, without the line end.
-pub type Format = fn(&Stream, &LogRecord) -> String;
+pub type Format = fn(&Stream, &LogRecord) -> Option<String>;
 
 pub struct Admin {
     platform: Arc<dyn Platform>,

@@ -125,8 +125,8 @@ async fn admin() -> (Arc<FakePlatform>, Arc<Admin>) {
     let key = Key::new(&TenantId::new(ACCOUNT), "plain.function", "f");
     platform.resources().commit(vec![Write::Put { key, body: Bytes::new(), expect: Expect::Any }]).await.unwrap();
     let format: Format = |_, record| match &record.line {
-        Line::Text { text, .. } => String::from_utf8_lossy(text).into_owned(),
-        other => format!("{other:?}"),
+        Line::Text { text, .. } => Some(String::from_utf8_lossy(text).into_owned()),
+        other => Some(format!("{other:?}")),
     };
     let admin = Arc::new(Admin::new(platform.clone(), Arc::new(FakeHost), format));
     (platform, admin)

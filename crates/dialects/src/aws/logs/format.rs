@@ -24,10 +24,10 @@ fn arn(runtime: &str) -> String {
 
 const INFALLIBLE: &str = "writing to a String can't fail";
 
-/// One record's text, without a line end; empty for a record that this stream's format has no line for.
-pub fn format(stream: &Stream, record: &LogRecord) -> String {
+/// One record's text, without a line end; nothing for a record that this stream's format has no line for.
+pub fn format(stream: &Stream, record: &LogRecord) -> Option<String> {
     if let Line::Text { text, .. } = &record.line {
-        return String::from_utf8_lossy(text).into_owned();
+        return Some(String::from_utf8_lossy(text).into_owned());
     }
     let mut out = String::with_capacity(192);
     let id = record.id.map(|id| id.0.hyphenated());
@@ -38,7 +38,7 @@ pub fn format(stream: &Stream, record: &LogRecord) -> String {
     } else {
         plain(&mut out, record, id)
     }
-    out
+    (!out.is_empty()).then_some(out)
 }
 
 fn plain(out: &mut String, record: &LogRecord, id: &str) {
@@ -154,6 +154,7 @@ mod tests {
 
     fn line(json: bool, line: Line) -> String {
         format(&stream(json), &LogRecord { at_ms: 1_767_323_045_678, id: Some(InvocationId(uuid::Uuid::nil())), line })
+            .unwrap_or_default()
     }
 
     fn usage(init: Option<Duration>) -> Usage {

@@ -122,10 +122,7 @@ fn group_arn(asked: &Asked, name: &str) -> String {
 
 /// A record as an event's message; nothing for one that the stream's format has no line for.
 fn message(stream: &Stream, record: &LogRecord) -> Option<String> {
-    let mut text = format(stream, record);
-    if text.is_empty() && !matches!(record.line, model::log::Line::Text { .. }) {
-        return None;
-    }
+    let mut text = format(stream, record)?;
     text.push('\n');
     Some(text)
 }
