@@ -78,6 +78,8 @@ async fn the_context_is_the_services() {
     assert_eq!(got, expected);
 }
 
+const SPLIT: &str = r#"["s", "h", {"scheme": "s", "netloc": "h", "path": "x", "query": "", "fragment": ""}]"#;
+
 /// Each handler's source with the answer, or with the error's type and the end of its message.
 #[tokio::test]
 async fn answers_are_encoded_as_amazons_client_does() {
@@ -93,6 +95,18 @@ async fn answers_are_encoded_as_amazons_client_does() {
         ("return float('inf')", Ok("Infinity")),
         ("return {'b': b'text'}", Ok(r#"{"b": "text"}"#)),
         ("import collections; return [collections.namedtuple('P', 'x y')(1, 2)]", Ok(r#"[{"x": 1, "y": 2}]"#)),
+        ("import urllib.parse as u; return u.urlsplit('s://h/p')[:2] + (u.urlsplit('s://h')._replace(path='x'),)", Ok(SPLIT)),
+        ("return {b'k': 1, None: 2, 3: 4}", Ok(r#"{"k": 1, "null": 2, "3": 4}"#)),
+        ("import types; return types.SimpleNamespace(_asdict=lambda: {'own': (1,)})", Ok(r#"{"own": [1]}"#)),
+        ("a = []\n    a.append(a)\n    return a", Err(("Runtime.MarshalError", "Circular reference detected"))),
+        (
+            "import collections; a = [collections.namedtuple('P', 'x')(1)]\n    a.append({'a': a})\n    return a",
+            Err(("Runtime.MarshalError", "Circular reference detected")),
+        ),
+        (
+            "import decimal; return {decimal.Decimal(1): 1}",
+            Err(("Runtime.MarshalError", "keys must be str, int, float, bool or None, not Decimal")),
+        ),
         (
             "return object()",
             Err(("Runtime.MarshalError", "Unable to marshal response: Object of type object is not JSON serializable")),
@@ -134,6 +148,23 @@ async fn answers_are_encoded_as_amazons_client_does() {
             assert_eq!(function.call("{}").await.text.is_empty(), answer.text.is_empty(), "it serves on");
         }
     }
+}
+
+/// As deep as the language's own encoder goes, with and without a type that needs a second look.
+#[tokio::test]
+async fn deep_answers_are_whole() {
+    let text = "
+            import collections
+            P = collections.namedtuple('P', 'x')
+            def handler(event, context):
+                a = P(1) if event else 1
+                for _ in range(900): a = [a]
+                return a
+            ";
+    let Some(function) = code(text).start().await else { return };
+    let nested = |inner: &str| format!("{}{inner}{}", "[".repeat(900), "]".repeat(900));
+    assert_eq!(function.call("false").await.text, nested("1"));
+    assert_eq!(function.call("true").await.text, nested("{\"x\": 1}"));
 }
 
 #[tokio::test]
@@ -268,7 +299,7 @@ async fn boto3_is_there_unless_the_package_brings_its_own() {
     for name in VERSIONS {
         let Some(found) = runtime(name) else { continue };
         if found.libraries.is_empty() {
-            println!("SKIPPED boto3 for {name}: not installed below MYNA_TEST_DEPS");
+            println!("skipped: boto3 for {name}: not installed below MYNA_TEST_DEPS");
             continue;
         }
         println!("supplied: {:?}", found.libraries);
