@@ -9,10 +9,16 @@ const { contextOf } = require('./context.cjs');
 
 const wire = new Wire(process.env.AWS_LAMBDA_RUNTIME_API);
 
-// Where a failure that nobody caught is reported; changes with each invocation.
-let report = (error) => wire.post('init/error', errors.body(error), errors.headers(error));
+// Where a failure that nobody caught is reported; changes with each invocation. Between two, nowhere: the process's end tells all.
+let report = reporter('init/error');
+// The process ends as soon as its failure is told: from then on the connection is for nothing else.
+let ending = false;
 // What happens when nothing is left to do; nothing by default.
 let whenIdle = null;
+
+function reporter(path) {
+  return (error) => wire.post(path, errors.body(error), errors.headers(error));
+}
 
 async function main() {
   if (process.argv[2] === '--unbound') {
@@ -21,17 +27,21 @@ async function main() {
   process.argv.length = 2;
   logs.takeOver();
   process.on('uncaughtException', (error) => end('Uncaught Exception', error, 129));
-  process.on('unhandledRejection', (reason) => end('Unhandled Promise Rejection', errors.rejection(reason), 128));
+  process.on('unhandledRejection', (reason, promise) => end('Unhandled Promise Rejection', errors.rejection(reason, promise), 128));
   process.on('beforeExit', () => {
     const then = whenIdle;
     whenIdle = null;
     then?.();
   });
   installGlobal();
-  const handler = await load(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER ?? '');
-  for (;;) {
+  const callbacks = Number(process.versions.node.split('.')[0]) < 24;
+  const handler = await load(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER ?? '', callbacks);
+  // A promise that was rejected while loading is noticed after this turn, and is the initialisation's failure.
+  await new Promise(setImmediate);
+  while (!ending) {
+    report = null;
     const { headers, body } = await wire.next();
-    await serve(handler, headers, body);
+    await serve(handler, headers, body, callbacks);
   }
 }
 
@@ -44,76 +54,91 @@ async function waitForUnit() {
 }
 
 async function end(what, error, status) {
+  if (ending) return;
+  ending = true;
   try {
     logs.failure(what, error);
-    await report(error);
+    await report?.(error);
   } finally {
     process.exit(status);
   }
 }
 
 // Resolves when the next event may be asked for.
-function serve(handler, headers, body) {
+function serve(handler, headers, body, callbacks) {
   const id = headers['lambda-runtime-aws-request-id'];
   logs.setRequest(id);
   process.env._X_AMZN_TRACE_ID = headers['lambda-runtime-trace-id'] ?? '';
   const base = `invocation/${id}/`;
-  report = (error) => wire.post(base + 'error', errors.body(error), errors.headers(error));
+  report = reporter(base + 'error');
   if (streamed(handler)) {
-    return streamed(handler)(wire, base, JSON.parse(body), contextOf(headers), (error) => fail(error));
+    return streamed(handler)(wire, base, JSON.parse(body), contextOf(headers), report);
   }
-  return whole(handler, headers, body, base);
+  return whole(handler, headers, body, base, callbacks);
 }
 
-function fail(error) {
-  logs.failure('Invoke Error', error);
-  return report(error);
-}
-
-function whole(handler, headers, body, base) {
+function whole(handler, headers, body, base, callbacks) {
   return new Promise((over, broken) => {
     let answered = false;
     const answer = (error, value) => {
-      if (answered) return;
+      if (answered || ending) return;
       answered = true;
       whenIdle = null;
+      // It is answered once; what fails from here on only ends the process.
+      const tell = report;
+      report = null;
+      const fail = (error) => {
+        logs.failure('Invoke Error', error);
+        return tell(error);
+      };
       wire.hold();
-      send(error, value).then(over, broken);
+      send(error, value, fail).then(over, broken);
     };
-    const send = async (error, value) => {
+    const send = async (error, value, fail) => {
       if (error !== undefined && error !== null) return fail(error);
       let text;
       try {
-        text = JSON.stringify(value === undefined ? null : value) ?? 'null';
+        text = JSON.stringify(value === undefined ? null : value);
       } catch {
         return fail(new Error('Unable to stringify response body'));
       }
+      if (text === undefined) return fail(new TypeError(`A ${typeof value} is no JSON`));
       return wire.post(base + 'response', text, [['Content-Type', 'application/json']]);
     };
     const context = contextOf(headers);
-    const callback = (error, value) => {
+    // The first word counts, whether by callback or by promise, even if it goes out later than the second.
+    let said = false;
+    const once = (say) => {
+      if (!said) say();
+      said = true;
+    };
+    const settle = (error, value) => {
       if (error !== undefined && error !== null) return answer(error);
       if (context.callbackWaitsForEmptyEventLoop === false) return answer(null, value);
       if (!answered) whenIdle = () => answer(null, value);
     };
+    const callback = (error, value) => once(() => settle(error, value));
     const now = (error, value) => {
       context.callbackWaitsForEmptyEventLoop = false;
       callback(error, value);
     };
-    context.done = now;
-    context.succeed = (value) => now(null, value);
-    context.fail = (error) => now(error ?? 'handled');
+    if (callbacks) {
+      context.done = now;
+      context.succeed = (value) => now(null, value);
+      context.fail = (error) => now(error ?? 'handled');
+    }
     // A handler that neither answers nor promises is over when nothing is left to do.
     whenIdle = () => answer(null, null);
     // From here on, our own connection doesn't count as something to do.
     wire.release();
+    const returned = (value) => once(() => answer(null, value));
+    const thrown = (error) => once(() => answer(error ?? 'handled'));
     try {
-      const result = handler(JSON.parse(body), context, callback);
-      if (typeof result?.then === 'function') {
-        result.then((value) => answer(null, value), (error) => answer(error ?? new Error(String(error))));
-      }
+      const result = callbacks ? handler(JSON.parse(body), context, callback) : handler(JSON.parse(body), context);
+      if (typeof result?.then === 'function') result.then(returned, thrown);
+      else if (!callbacks) returned(result);
     } catch (error) {
-      answer(error ?? new Error(String(error)));
+      thrown(error);
     }
   });
 }

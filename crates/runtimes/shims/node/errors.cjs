@@ -11,7 +11,7 @@ const named = (name) => {
 };
 
 const types = Object.fromEntries(
-  ['ImportModuleError', 'HandlerNotFound', 'MalformedHandlerName', 'UserCodeSyntaxError', 'MalformedStreamingHandler', 'UnhandledPromiseRejection'].map(
+  ['ImportModuleError', 'HandlerNotFound', 'MalformedHandlerName', 'UserCodeSyntaxError', 'MalformedStreamingHandler', 'UnhandledPromiseRejection', 'CallbackHandlerDeprecated'].map(
     (name) => [name, named(name)],
   ),
 );
@@ -37,9 +37,15 @@ function detailed(error) {
   return all;
 }
 
-function rejection(reason) {
+// The same as a member of a log record in JSON.
+function structured(error) {
+  const { errorType, errorMessage } = document(error);
+  return { errorType: error.constructor?.name ?? errorType, errorMessage, stackTrace: String(error.stack).split('\n'), ...error };
+}
+
+function rejection(reason, promise) {
   const error = new types.UnhandledPromiseRejection(reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason));
-  error.reason = reason instanceof Error ? detailed(reason) : reason;
+  Object.assign(error, { reason, promise });
   return error;
 }
 
@@ -47,6 +53,7 @@ module.exports = {
   ...types,
   document,
   detailed,
+  structured,
   rejection,
   body: (error) => JSON.stringify(document(error)),
   headers: (error) => [

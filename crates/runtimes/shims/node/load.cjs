@@ -4,8 +4,10 @@ const fs = require('fs');
 const path = require('path');
 const Module = require('module');
 const errors = require('./errors.cjs');
+const { streamed } = require('./stream.cjs');
 
-async function load(root, name) {
+// `callbacks`: whether a handler may take one; from Node.js 24 on, AWS Lambda calls none.
+async function load(root, name, callbacks) {
   if (name.includes('..')) {
     throw new errors.MalformedHandlerName(`'${name}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`);
   }
@@ -23,6 +25,9 @@ async function load(root, name) {
   const handler = exported.split('.').reduce((inner, key) => inner && inner[key], found);
   if (!handler) throw new errors.HandlerNotFound(`${name} is undefined or not exported`);
   if (typeof handler !== 'function') throw new errors.HandlerNotFound(`${name} is not a function`);
+  if (!callbacks && handler.length >= 3 && !streamed(handler)) {
+    throw new errors.CallbackHandlerDeprecated(`${name} takes a callback, which AWS Lambda no longer gives from Node.js 24 on; make it an async function that returns its answer`);
+  }
   return handler;
 }
 

@@ -28,7 +28,7 @@ function takeOver() {
 
 function log(level, parts) {
   const now = new Date();
-  const text = json ? object(level, now, parts) : `${now.toISOString()}\t${request}\t${level}\t${util.format(...parts)}`;
+  const text = json ? object(level, now, parts) : `${now.toISOString()}\t${request}\t${level}\t${line(parts)}`;
   if (fd === null) {
     process.stdout.write(text.replace(/\n/g, '\r') + '\n');
     return;
@@ -40,6 +40,11 @@ function log(level, parts) {
   frame.writeBigUInt64BE(BigInt(now.getTime()) * 1000n, 8);
   message.copy(frame, 16);
   write(frame);
+}
+
+// Without arguments, `undefined`: the first one is formatted whether it is there or not.
+function line([first, ...rest]) {
+  return util.format(first, ...rest);
 }
 
 function write(frame) {
@@ -54,15 +59,15 @@ function write(frame) {
 
 function object(level, now, parts) {
   const record = { timestamp: now.toISOString(), level, requestId: request };
-  const plain = (_, value) => (value instanceof Error ? { ...errors.detailed(value), stack: undefined, stackTrace: String(value.stack).split('\n') } : value);
-  if (parts.length === 1) {
+  const plain = (_, value) => (value instanceof Error ? errors.structured(value) : value);
+  if (parts.length <= 1) {
     try {
       return JSON.stringify({ ...record, message: parts[0] }, plain);
     } catch {
       return JSON.stringify({ ...record, message: util.format(parts[0]) });
     }
   }
-  record.message = util.format(...parts);
+  record.message = line(parts);
   const error = parts.find((part) => part instanceof Error);
   if (error) {
     Object.assign(record, { errorType: error.constructor?.name ?? 'UnknownError', errorMessage: error.message });
@@ -71,14 +76,16 @@ function object(level, now, parts) {
   return JSON.stringify(record);
 }
 
-function failure(what, error) {
+// What was thrown need not be an error; in the log it looks like one.
+function failure(what, thrown) {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   if (json) {
-    console.error(error instanceof Error ? error : new Error(String(error)));
+    console.error(error);
     return;
   }
   let text;
   try {
-    text = JSON.stringify(errors.detailed(error));
+    text = JSON.stringify(errors.detailed(error), (_, value) => (value instanceof Error ? errors.detailed(value) : value));
   } catch {
     text = JSON.stringify(errors.document(error));
   }

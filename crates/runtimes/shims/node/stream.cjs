@@ -2,6 +2,7 @@
 // Handlers that answer in pieces: `awslambda.streamifyResponse` marks them, `awslambda.HttpResponseStream` puts an HTTP head before
 // the body (AWS Lambda developer guide, "Response streaming for Lambda functions").
 const errors = require('./errors.cjs');
+const logs = require('./logs.cjs');
 
 const MARK = Symbol.for('aws.lambda.runtime.handler.streaming');
 const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
@@ -62,21 +63,23 @@ function make(wire, base, highWaterMark) {
 function streamed(handler) {
   if (!handler[MARK]) return null;
   if (handler[MARK] !== 'response') throw new errors.MalformedStreamingHandler('Only response streaming is supported.');
-  return async (wire, base, event, context, fail) => {
+  return async (wire, base, event, context, report) => {
     const { stream, begun } = make(wire, base, handler[HIGH_WATER_MARK]);
     const ended = new Promise((resolve) => stream.once('finish', resolve));
     try {
       const result = handler(event, stream, context);
-      if (typeof result?.then !== 'function') throw 'Streaming does not support non-async handlers.';
+      if (typeof result?.then !== 'function') throw new Error('Streaming does not support non-async handlers.');
       if ((await result) !== undefined) console.warn('Streaming handlers ignore return values.');
-      if (!stream.writableEnded) throw 'Response stream is not finished.';
+      if (!stream.writableEnded) throw new Error('Response stream is not finished.');
       await ended;
     } catch (error) {
+      logs.failure('Invoke Error', error);
       const body = begun();
-      if (!body || stream.writableFinished) return stream.writableFinished ? undefined : fail(error);
+      if (!body || stream.writableFinished) return stream.writableFinished ? undefined : report(error);
       // Some of it is with the client: the failure follows as trailers.
       if (stream.writableEnded) return ended;
-      await new Promise((resolve) => (stream.writableLength ? stream.once('drain', resolve) : resolve()));
+      // `drain` is told only to who was asked to wait: an empty write behind the others tells when they are through.
+      await new Promise((resolve) => stream.write('', resolve));
       const kind = String(errors.document(error).errorType).replace(/[^\x20-\x7e]/g, ' ');
       const document = Buffer.from(errors.body(error)).toString('base64');
       await body.end([['Lambda-Runtime-Function-Error-Type', kind], ['Lambda-Runtime-Function-Error-Body', document]]);

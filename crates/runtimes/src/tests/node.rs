@@ -57,6 +57,20 @@ async fn handlers_of_every_style_answer() {
         ),
         ("index.js", "exports.handler = (e, c) => c.succeed({ok: 1})", Ok(r#"{"ok":1}"#)),
         ("index.js", "exports.handler = () => {}", Ok("null")),
+        ("index.js", "exports.handler = (e, c, cb) => { cb(null, 'first'); cb(null, 'second') }", Ok("\"first\"")),
+        ("index.js", "exports.handler = async (e, c, cb) => { cb(null, 'told'); return 'returned' }", Ok("\"told\"")),
+        ("index.js", "exports.handler = () => 'not awaited'", Ok("null")),
+        // As TypeScript and esbuild write modules.
+        (
+            "index.js",
+            "'use strict'; Object.defineProperty(exports, '__esModule', { value: true }); exports.handler = handler; async function handler() { return 'ts' }",
+            Ok("\"ts\""),
+        ),
+        (
+            "index.js",
+            "const all = {}; Object.defineProperty(all, 'handler', { get: () => handler, enumerable: true }); module.exports = all; var handler = async () => 'es'; 0 && (module.exports = { handler })",
+            Ok("\"es\""),
+        ),
         ("index.mjs", "await 0; export const handler = async (e) => import.meta.url.slice(0, 5)", Ok("\"file:\"")),
         ("index.cjs", "module.exports.handler = async () => typeof require", Ok("\"function\"")),
         ("index.js", "exports.handler = async () => { throw new TypeError('bad') }", Err(("TypeError", "bad"))),
@@ -64,6 +78,8 @@ async fn handlers_of_every_style_answer() {
         ("index.js", "exports.handler = (e, c, cb) => cb(new Error('given'))", Err(("Error", "given"))),
         ("index.js", "exports.handler = (e, c, cb) => cb('text')", Err(("string", "text"))),
         ("index.js", "exports.handler = (e, c) => c.fail('why')", Err(("string", "why"))),
+        ("index.js", "exports.handler = async () => { throw null }", Err(("string", "handled"))),
+        ("index.js", "exports.handler = async () => () => 1", Err(("TypeError", "A function is no JSON"))),
         (
             "index.js",
             "exports.handler = async () => { const a = {}; a.a = a; return a }",
@@ -101,14 +117,49 @@ async fn what_fails_at_start_is_reported_in_amazons_words() {
         ("index", ok, "Runtime.MalformedHandlerName", "Bad handler"),
         ("../x.handler", ok, "Runtime.MalformedHandlerName", "'../x.handler' is not a valid handler name."),
         ("index.handler", "throw new Error('at load')", "Error", "at load"),
+        (
+            "index.handler",
+            "exports.handler = async () => 1; Promise.reject(new Error('beside'))",
+            "Runtime.UnhandledPromiseRejection",
+            "Error: beside",
+        ),
     ];
     for (handler, text, kind, message) in cases {
         let Some(mut function) = code("index.js", text).handler(handler).start().await else { return };
         let (_, report) = function.init_error();
         assert_eq!(report["errorType"], *kind, "{report}");
         assert!(report["errorMessage"].as_str().unwrap().starts_with(message), "{report}");
-        assert_eq!(function.exit().await.code(), Some(129));
-        function.logged("\tERROR\tUncaught Exception").await;
+        let (code, what) =
+            if *kind == "Runtime.UnhandledPromiseRejection" { (128, "Unhandled Promise") } else { (129, "Uncaught") };
+        assert_eq!(function.exit().await.code(), Some(code));
+        function.logged(&format!("\tERROR\t{what}")).await;
+    }
+}
+
+/// Between two calls nobody waits for a report: the process ends, and takes no event with it.
+#[tokio::test]
+async fn what_nobody_caught_between_calls_ends_the_process() {
+    let text = "exports.handler = async () => { setTimeout(() => { throw new Error('afterwards') }, 100) }";
+    let Some(mut function) = code("index.js", text).start().await else { return };
+    assert_eq!(function.call("{}").await.text, "null");
+    assert_eq!(function.exit().await.code(), Some(129));
+    function.logged("afterwards").await;
+}
+
+/// AWS Lambda calls handlers with a callback no longer from Node.js 24 on.
+#[tokio::test]
+async fn callbacks_end_with_node_24() {
+    for (text, expected) in [
+        ("exports.handler = (event, context) => context.done === undefined ? 'at once' : 'old'", Ok("\"at once\"")),
+        ("exports.handler = (event, context, callback) => callback(null, 1)", Err("Runtime.CallbackHandlerDeprecated")),
+        ("exports.handler = awslambda.streamifyResponse(async (event, out, context) => out.end('x'))", Ok("")),
+    ] {
+        let Some(function) = Setup::new("nodejs24.x", "index.js", text).start().await else { return };
+        match expected {
+            Ok("") => assert_eq!(streamed(function.call_raw("{}")).await.1, "x"),
+            Ok(answer) => assert_eq!(function.call("{}").await.text, answer),
+            Err(kind) => assert_eq!(function.init_error().1["errorType"], kind),
+        }
     }
 }
 
@@ -188,6 +239,7 @@ async fn answers_in_pieces_carry_a_head_and_may_fail_midway() {
                 if (event.fail === 'before') throw new Error('before');
                 if (event.http) out = awslambda.HttpResponseStream.from(out, { statusCode: 201, headers: { a: 'b' } });
                 else out.setContentType('text/plain');
+                if (event.fail === 'at once') { out.write('a'); throw new Error('at once'); }
                 if (event.pipe) return pipeline(require('stream').Readable.from(['pi', 'ped']), out);
                 out.write('one');
                 await new Promise((r) => setTimeout(r, 20));
@@ -207,16 +259,21 @@ async fn answers_in_pieces_carry_a_head_and_may_fail_midway() {
     assert_eq!(streamed(function.call_raw(r#"{"large":50}"#)).await.1.len(), 5_000_000 + 12);
     let (_, text, failed) = streamed(function.call_raw(r#"{"fail":"midway"}"#)).await;
     assert_eq!((&*text, failed.unwrap().0.as_str()), ("one", "Runtime.Unknown"));
+    let (_, text, failed) = streamed(function.call_raw(r#"{"fail":"at once"}"#)).await;
+    assert_eq!((&*text, failed.is_some()), ("a", true), "what was written before it failed is through");
     let before = function.call(r#"{"fail":"before"}"#).await;
     assert_eq!(before.json()["errorMessage"], "before");
     assert_eq!(streamed(function.call_raw("{}")).await.1, "one{\"two\":2}", "it serves on");
+    for fault in ["midway", "at once", "before"] {
+        assert_eq!(function.logged(&format!("\"errorMessage\":\"{fault}\"")).await.level.as_deref(), Some("ERROR"));
+    }
 }
 
 /// What AWS Lambda supplies beside the package: in both kinds of modules, and never before the package's own copy.
 #[tokio::test]
 async fn the_sdk_is_there_unless_the_package_brings_its_own() {
     let Some(name) = VERSIONS.into_iter().find(|n| runtime(n).is_some_and(|r| !r.libraries.is_empty())) else {
-        return println!("SKIPPED the SDK for Node.js: not installed below MYNA_TEST_DEPS");
+        return println!("skipped: the SDK for Node.js: not installed below MYNA_TEST_DEPS");
     };
     println!("{name} is supplied with {:?}", runtime(name).unwrap().libraries);
     let common = "const { LambdaClient } = require('@aws-sdk/client-lambda'); exports.handler = async () => typeof LambdaClient";
