@@ -17,6 +17,9 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// Of what a client says when it fails, so much is told.
+const REASON_CHARS_MAX: usize = 300;
+
 type Progress<'a> = &'a mut dyn FnMut(&str);
 
 /// What an SDK-using function most often imports; the rest a package can bring.
@@ -38,7 +41,7 @@ pub fn install(config: &Config, named: &Named, progress: Progress) -> Result<Vec
                 // Registries have no interpreter for Python; what they have is installed all the same.
                 false => Err(Fault::new(
                     Cause::Unsupported,
-                    format!("{}, but no registry has Python {version} itself", done.join(", ")),
+                    format!("no registry has Python {version} itself (boto3, which every Python gets, is here now)"),
                 )
                 .hint(format!("install it with pyenv (`pyenv install {version}`) or your system's package manager"))),
             }
@@ -160,6 +163,8 @@ fn npm(folder: &Path, packages: &[String]) -> Result<(), Fault> {
         "--no-fund",
         "--no-package-lock",
         "--omit=dev",
+        // Without a network, the usual waits add up to more than a minute.
+        "--fetch-retry-mintimeout=1000",
         "--prefix",
     ]);
     run(command.arg(folder).args(packages))
@@ -241,11 +246,46 @@ fn run(command: &mut Command) -> Result<(), Fault> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
-    Err(Fault::new(Cause::Unsupported, format!("{program} failed ({}): {last}", output.status)))
+    // Maven tells its errors on the other stream.
+    let said = [output.stderr, output.stdout].concat();
+    let why = reason(&String::from_utf8_lossy(&said));
+    Err(Fault::new(Cause::Unsupported, format!("{program} failed ({}): {why}", output.status)))
+}
+
+/// The line that tells why. These clients begin with it, and end with where to read more.
+fn reason(said: &str) -> String {
+    const MARKS: [&str; 8] = ["\u{1b}[0m", "npm error", "[ERROR]", "ERROR:", "WARNING:", "404 ", "notarget ", "network "];
+    let bare = |line: &str| {
+        let mut rest = line.trim();
+        while let Some(shorter) = MARKS.iter().find_map(|mark| rest.strip_prefix(mark)) {
+            rest = shorter.trim();
+        }
+        rest.to_owned()
+    };
+    let tells = |line: &String| !line.is_empty() && !["code ", "errno ", "syscall "].iter().any(|c| line.starts_with(c));
+    let why = said.lines().map(bare).find(tells).unwrap_or_else(|| "it said nothing".to_owned());
+    why.chars().take(REASON_CHARS_MAX).collect()
 }
 
 fn failed(what: &str, error: io::Error) -> Fault {
     Fault::internal(format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason;
+
+    #[test]
+    fn of_what_a_client_says_the_cause_is_told() {
+        let npm = "npm error code ECONNREFUSED\nnpm error syscall connect\nnpm error errno ECONNREFUSED\nnpm error FetchError: request to http://127.0.0.1:9/x failed\n\
+                   npm error     at f (x.js:1)\nnpm error A complete log of this run can be found in: /x\n";
+        assert_eq!(reason(npm), "FetchError: request to http://127.0.0.1:9/x failed");
+        let missing = "npm error code ETARGET\nnpm error notarget No matching version found for x@99.\n";
+        assert_eq!(reason(missing), "No matching version found for x@99.");
+        let maven = "\u{1b}[0m\u{1b}[0m[ERROR] No plugin found for prefix 'dependency'\n[ERROR]\n[ERROR] [Help 1] http://x\n";
+        assert_eq!(reason(maven), "No plugin found for prefix 'dependency'");
+        let pip = "WARNING: Retrying after connection broken\nERROR: No matching distribution found for boto3\n";
+        assert_eq!(reason(pip), "Retrying after connection broken");
+        assert_eq!(reason("\n"), "it said nothing");
+    }
 }

@@ -92,6 +92,9 @@ impl Catalogue {
     /// that AWS Lambda supplies. Takes minutes; needs the network. Gives what was installed, a line each.
     pub fn install(&self, name: &str, progress: &mut dyn FnMut(&str)) -> Result<Vec<String>, Fault> {
         let named = names::find(name).ok_or_else(|| unknown(name))?;
+        if named.retired {
+            return Err(retired(named));
+        }
         let done = install::install(&self.config, named, progress);
         self.known().clear();
         self.absent().clear();
@@ -108,10 +111,7 @@ impl Catalogue {
 
     fn find(&self, named: &'static Named) -> Result<Runtime, Fault> {
         if named.retired && !self.config.configured.contains_key(named.name) {
-            return Err(Fault::new(Cause::Unsupported, format!("runtime {} is retired", named.name)).hint(format!(
-                "map it to a program in the configuration to run it all the same: runtimes.\"{}\" = \"/path\"",
-                named.name
-            )));
+            return Err(retired(named));
         }
         let mut runtime = match named.language {
             Language::Provided => provided(named),
@@ -195,6 +195,11 @@ fn how_to_get(named: &Named) -> String {
             named.name
         ),
     }
+}
+
+fn retired(named: &Named) -> Fault {
+    Fault::new(Cause::Unsupported, format!("runtime {} is retired", named.name))
+        .hint(format!("map it to a program in the configuration to run it all the same: runtimes.\"{}\" = \"/path\"", named.name))
 }
 
 fn unknown(name: &str) -> Fault {

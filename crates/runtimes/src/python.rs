@@ -12,7 +12,7 @@ pub fn runtime(config: &Config, named: &Named, hit: &Hit) -> Result<Runtime, Str
     let program = &hit.found.program;
     let name = program.file_name().and_then(|n| n.to_str()).ok_or("its name is not text")?;
     let shim = shims::PYTHON.materialise(&config.state_dir).map_err(|e| format!("can't write the shim: {e}"))?;
-    compile(program, &shim.join("_myna"), &format!("{SHIM}/_myna"))?;
+    let compiled = compile(program, &shim.join("_myna"), &format!("{SHIM}/_myna"));
     let mut mounts = installation(program, short)?;
     mounts.push(Mount { source: shim, target: SHIM.into() });
     let mut runtime = Runtime {
@@ -27,8 +27,11 @@ pub fn runtime(config: &Config, named: &Named, hit: &Hit) -> Result<Runtime, Str
         libraries: vec![],
         notes: vec![],
     };
+    // An old one that the operator mapped may lack what compiling takes; its functions run all the same.
+    runtime.notes.extend(compiled.err().map(|why| format!("functions start slowly: {why}")));
     let mut path = SHIM.to_owned();
-    match libraries::PYTHON.current(config) {
+    // What is installed is for the versions that are served.
+    match libraries::PYTHON.current(config).filter(|_| !named.retired) {
         Some(folder) => {
             if let Err(why) = compile(program, &folder, LIBRARIES) {
                 runtime.notes.push(format!("boto3 starts slowly: {why}"));
@@ -37,6 +40,7 @@ pub fn runtime(config: &Config, named: &Named, hit: &Hit) -> Result<Runtime, Str
             runtime.mounts.push(Mount { source: folder, target: LIBRARIES.into() });
             path = format!("{SHIM}:{LIBRARIES}");
         }
+        None if named.retired => runtime.notes.push("boto3 is not supplied to a retired runtime".to_owned()),
         None => runtime.notes.push(format!("boto3 is not supplied; `myna runtime install {}` brings it", named.name)),
     }
     // Twice: the shim sees by the difference whether the function's owner chose another.

@@ -38,7 +38,7 @@ fn say_once(name: &str, why: &Fault) {
     let mut said = SAID.lock().unwrap();
     if !said.iter().any(|n| n == name) {
         said.push(name.to_owned());
-        println!("SKIPPED {name}: {why}");
+        println!("skipped: {name}: {why}");
     }
 }
 
@@ -95,7 +95,7 @@ impl Setup {
             let sources = self.files.iter().map(|f| package.path().join(f.0));
             let status = Command::new("javac").arg("--release=17").arg("-d").arg(package.path()).args(sources).status();
             if !status.is_ok_and(|s| s.success()) {
-                println!("SKIPPED {}: no javac", self.runtime);
+                println!("skipped: {}: no javac", self.runtime);
                 return None;
             }
         }
