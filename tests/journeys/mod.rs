@@ -6,11 +6,15 @@ mod command_line;
 pub mod console;
 mod development;
 mod directory;
+mod environment;
 mod first_start;
+mod frameworks;
 mod mistakes;
 mod plain_user;
+mod runtimes;
 mod sdk;
 mod settings;
+mod shims;
 mod streams;
 mod upstream;
 mod urls;
@@ -25,6 +29,11 @@ pub const ALL: &[&[Test]] = &[
     upstream::ALL,
     urls::ALL,
     amazon::ALL,
+    shims::ALL,
+    runtimes::EACH,
+    runtimes::ALL,
+    frameworks::ALL,
+    environment::ALL,
     settings::ALL,
     streams::ALL,
     command_line::ALL,

@@ -82,9 +82,7 @@ return {"missing": missing, "again": again}
 
 /// The SDK inside finds its endpoint and its role's credentials in the environment; the role decides what it may do.
 fn a_function_calls_another_with_boto3_as_far_as_its_role_allows() -> Result<()> {
-    let myna = Platform::start()?;
-    let installed = myna.developer(&["runtime", "install", "python3.11"])?;
-    ensure!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+    let myna = Platform::with_runtimes(&["python3.11"])?;
     let said = myna.boto3(
         r#"
 iam = boto3.client("iam")

@@ -9,7 +9,7 @@ pub const ALL: &[Test] = tests![
 ];
 
 /// The id is the first label of the address's host.
-fn url(f: &Function<'_>, auth: &str) -> Result<(String, String)> {
+pub fn url(f: &Function<'_>, auth: &str) -> Result<(String, String)> {
     let made = f.operation("POST", &format!("/2021-10-31/functions/{}/url", f.name), &json!({"AuthType": auth}))?;
     let url = made["FunctionUrl"].as_str().ok_or_else(|| anyhow!("no address: {made}"))?.to_owned();
     let host = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
@@ -17,13 +17,13 @@ fn url(f: &Function<'_>, auth: &str) -> Result<(String, String)> {
     Ok((host, id))
 }
 
-fn open_to_all(f: &Function<'_>) -> Result<()> {
+pub fn open_to_all(f: &Function<'_>) -> Result<()> {
     let everybody =
         json!({"StatementId": "all", "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"});
     f.api("POST", "/policy", &everybody).map(|_| ())
 }
 
-fn send(myna: &Platform, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response> {
+pub fn send(myna: &Platform, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response> {
     let headers: Vec<_> = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     Http::default().send(method, &format!("{}{path}", myna.ready().aws), &headers, body)
 }

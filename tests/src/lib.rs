@@ -19,6 +19,7 @@ mod package;
 mod platform;
 pub mod processes;
 mod runner;
+mod runtimes;
 mod sign;
 mod wire;
 

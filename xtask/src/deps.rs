@@ -17,12 +17,24 @@ const DEBIAN: &[(&str, &str)] = &[
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/chromedriver", "chromium-driver"),
+    // What npm aws-lambda-ric is built with.
+    ("/usr/bin/autoconf", "autoconf"),
+    ("/usr/bin/automake", "automake"),
+    ("/usr/bin/libtoolize", "libtool"),
+    ("/usr/bin/cmake", "cmake"),
+    ("/usr/bin/g++", "g++"),
 ];
 
 /// The Python packages of the test clients, with their versions.
 const REQUIREMENTS: &str = "tests/requirements.txt";
 
-const RUNTIME_CLIENT: &str = "awslambdaric==4.2.2";
+/// Amazon's own runtime client for Python: each release with the Python that it is run on.
+const RUNTIME_CLIENTS: &[(&str, &str)] = &[("4.2.2", "3.11"), ("4.0.4", "3.9"), ("2.2.1", "3.8")];
+/// The same for Node.js. Its native part is compiled when it is installed: a minute of processor time.
+const NODE_CLIENT: &str = "aws-lambda-ric-3.3.0";
+/// What people build functions with, for the Python and the Node.js that the tests' functions run on.
+const PYTHON_FRAMEWORKS: &[&str] = &["aws-lambda-powertools==3.37.0", "mangum==0.22.0", "fastapi==0.165.0"];
+const NODE_FRAMEWORKS: &[&str] = &["@middy/core@6", "serverless-http@4", "express@5"];
 
 pub fn dir() -> PathBuf {
     match std::env::var_os("MYNA_DEPS_DIR") {
@@ -34,9 +46,16 @@ pub fn dir() -> PathBuf {
 /// Returns what could not be had, one line each; the error is for what must not fail.
 pub fn install() -> Result<Vec<String>> {
     fs::create_dir_all(dir()).with_context(|| format!("can't make {}", dir().display()))?;
-    let lacking = debian()?;
+    let mut lacking = debian()?;
     python()?;
-    runtime_client()?;
+    for (release, version) in RUNTIME_CLIENTS {
+        once(&format!("awslambdaric-{release}"), |new| wheels(new, version, &[&format!("awslambdaric=={release}")]))?;
+    }
+    once("frameworks-python", |new| wheels(new, "3.11", PYTHON_FRAMEWORKS))?;
+    // Without npm or a compiler, what needs them is skipped aloud.
+    for had in [once("frameworks-node", |new| npm(new, NODE_FRAMEWORKS)), once(NODE_CLIENT, node_client)] {
+        lacking.extend(had.err().map(|e| format!("missing: {e:#}")));
+    }
     Ok(lacking)
 }
 
@@ -78,21 +97,48 @@ fn python() -> Result<()> {
     fs::write(&stamp, wanted).with_context(|| format!("can't write {}", stamp.display()))
 }
 
-/// Amazon's own runtime client for Python, for the Python that the tests' functions run on, whatever runs pip.
-fn runtime_client() -> Result<()> {
-    let folder = dir().join(RUNTIME_CLIENT.replace("==", "-"));
+/// A folder of `.deps/`, made aside and then put there whole.
+fn once(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let folder = dir().join(name);
     if folder.is_dir() {
         return Ok(());
     }
-    let fresh = dir().join("awslambdaric.new");
-    if fresh.exists() {
-        fs::remove_dir_all(&fresh).with_context(|| format!("can't remove {}", fresh.display()))?;
+    let new = dir().join(format!("{name}.new"));
+    if new.exists() {
+        fs::remove_dir_all(&new).with_context(|| format!("can't remove {}", new.display()))?;
     }
+    fs::create_dir_all(&new).with_context(|| format!("can't make {}", new.display()))?;
+    fill(&new).with_context(|| name.to_owned())?;
+    fs::rename(&new, &folder).with_context(|| format!("can't make {}", folder.display()))
+}
+
+/// Python packages for one version, whatever version runs pip.
+fn wheels(into: &Path, version: &str, packages: &[&str]) -> Result<()> {
     let mut pip = Command::new(dir().join("venv/bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--python-version=3.11"]);
-    pip.args(["--implementation=cp", "--platform=manylinux2014_x86_64", "--target"]).arg(&fresh).arg(RUNTIME_CLIENT);
-    quiet(&mut pip)?;
-    fs::rename(&fresh, &folder).with_context(|| format!("can't make {}", folder.display()))
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--implementation=cp"]);
+    pip.args(["--platform=manylinux2014_x86_64", "--python-version", version, "--target"]).arg(into).args(packages);
+    quiet(&mut pip)
+}
+
+fn npm(into: &Path, packages: &[&str]) -> Result<()> {
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--loglevel=error", "--no-audit", "--no-fund", "--no-package-lock", "--omit=dev", "--prefix"]);
+    // Two jobs and no optimisation halve what the one package with a native part takes.
+    npm.env("MAKEFLAGS", "-j2").env("CFLAGS", "-O0").env("CXXFLAGS", "-O0");
+    quiet(npm.arg(into).args(packages))
+}
+
+/// Of the package and all that it is built with, what runs.
+fn node_client(into: &Path) -> Result<()> {
+    let built = into.join("built");
+    fs::create_dir_all(&built)?;
+    npm(&built, &[&NODE_CLIENT.replacen("ric-", "ric@", 1)])?;
+    let (package, kept) = (built.join("node_modules/aws-lambda-ric"), into.join("aws-lambda-ric"));
+    fs::create_dir_all(&kept)?;
+    for part in ["bin", "dist", "package.json", "LICENSE", "NOTICE"] {
+        fs::rename(package.join(part), kept.join(part)).with_context(|| format!("the package has no {part}"))?;
+    }
+    fs::remove_dir_all(&built).with_context(|| format!("can't remove {}", built.display()))
 }
 
 fn is_root() -> Result<bool> {

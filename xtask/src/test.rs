@@ -18,7 +18,7 @@ const INTEGRATION: &str = "myna-tests";
 /// The kinds of the integration program's tests: the first word of their names, what they may take, in seconds.
 const KINDS: &[(&str, u64)] = &[("journeys", 300), ("conformance", 300), ("hostile", 300), ("faults", 600), ("examples", 300)];
 const BUILD_BUDGET: u64 = 900;
-const DEPS_BUDGET: u64 = 240;
+const DEPS_BUDGET: u64 = 360;
 const UNIT_BUDGET: u64 = 120;
 /// A part that takes this many times its budget hangs: it is killed and counted as failed.
 const PATIENCE: u32 = 3;
@@ -139,7 +139,7 @@ fn unit(asked: &Asked, built: &[Built], report: &mut Report) -> Result<()> {
         let mut counted = Tally::default();
         for test in tests {
             let mut c = Command::new(&test.path);
-            c.current_dir(&test.folder).env("CARGO_MANIFEST_DIR", &test.folder);
+            c.current_dir(&test.folder).env("CARGO_MANIFEST_DIR", &test.folder).env("MYNA_TEST_DEPS", deps::dir());
             // The name first: runners of our own take it from there.
             if let Asked::Names(part) = asked {
                 c.arg(part);
