@@ -36,12 +36,18 @@ function as(type, error) {
 }
 
 async function open(base) {
-  if (fs.existsSync(base) && fs.statSync(base).isFile()) return require(base);
-  if (fs.existsSync(base + '.js')) return isModule(path.dirname(base)) ? importFile(base + '.js') : require(base + '.js');
+  if (fs.existsSync(base) && fs.statSync(base).isFile()) return requireFile(base);
+  if (fs.existsSync(base + '.js')) return isModule(path.dirname(base)) ? importFile(base + '.js') : requireFile(base + '.js');
   if (fs.existsSync(base + '.mjs')) return importFile(base + '.mjs');
-  if (fs.existsSync(base + '.cjs')) return require(base + '.cjs');
+  if (fs.existsSync(base + '.cjs')) return requireFile(base + '.cjs');
   // A package by its name, or a folder with an index.
   return require(require.resolve(path.basename(base), { paths: [path.dirname(base)] }));
+}
+
+function requireFile(file) {
+  // It may import all the same, by the call of that name; what that takes costs some start, so only where it is used.
+  if (/\bimport\s*\(/.test(fs.readFileSync(file, 'latin1'))) supplySdk();
+  return require(file);
 }
 
 function importFile(file) {

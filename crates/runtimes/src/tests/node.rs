@@ -38,10 +38,13 @@ async fn every_node_serves_events_bound_late_or_early() {
     assert!(served > 0, "no Node.js on this machine");
 }
 
-/// Each source with its answer, or with the error's type and message.
+/// An answer, or an error's type and message.
+type Expected = Result<&'static str, (&'static str, &'static str)>;
+
+/// Each source with what comes of it.
 #[tokio::test]
 async fn handlers_of_every_style_answer() {
-    let cases: &[(&str, &str, Result<&str, (&str, &str)>)] = &[
+    let cases: &[(&str, &str, Expected)] = &[
         ("index.js", "exports.handler = async () => undefined", Ok("null")),
         ("index.js", "exports.handler = (e, c, cb) => cb(null, 'called')", Ok("\"called\"")),
         ("index.js", "exports.handler = (e, c, cb) => { setTimeout(() => cb(null, 'late'), 20) }", Ok("\"late\"")),
@@ -278,7 +281,8 @@ async fn the_sdk_is_there_unless_the_package_brings_its_own() {
     println!("{name} is supplied with {:?}", runtime(name).unwrap().libraries);
     let common = "const { LambdaClient } = require('@aws-sdk/client-lambda'); exports.handler = async () => typeof LambdaClient";
     let module = "import { LambdaClient } from '@aws-sdk/client-lambda'; export const handler = async () => typeof LambdaClient";
-    for (file, text) in [("index.js", common), ("index.mjs", module)] {
+    let both = "exports.handler = async () => typeof (await import('@aws-sdk/client-lambda')).LambdaClient";
+    for (file, text) in [("index.js", common), ("index.mjs", module), ("index.js", both)] {
         let Some(function) = Setup::new(name, file, text).start().await else { return };
         println!("{file} with the SDK: ready after {:?}", function.started);
         assert_eq!(function.call("{}").await.text, "\"function\"");

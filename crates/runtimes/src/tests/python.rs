@@ -80,10 +80,13 @@ async fn the_context_is_the_services() {
 
 const SPLIT: &str = r#"["s", "h", {"scheme": "s", "netloc": "h", "path": "x", "query": "", "fragment": ""}]"#;
 
-/// Each handler's source with the answer, or with the error's type and the end of its message.
+/// An answer, or an error's type and the end of its message.
+type Expected = Result<&'static str, (&'static str, &'static str)>;
+
+/// Each handler's source with what comes of it.
 #[tokio::test]
 async fn answers_are_encoded_as_amazons_client_does() {
-    let cases: &[(&str, Result<&str, (&str, &str)>)] = &[
+    let cases: &[(&str, Expected)] = &[
         ("return None", Ok("null")),
         ("return 'grüß'", Ok("\"grüß\"")),
         ("return b'\\x00raw'", Ok("\u{0}raw")),
