@@ -88,7 +88,7 @@ impl Myna {
         let program = bench.program("myna");
         let began = Instant::now();
         let mut child = Command::new(&program)
-            .args(["up", "--json", "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", "--config"])
+            .args(["up", "--json", "--volatile", "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", "--config"])
             .arg(&file)
             .arg("--dir")
             .arg(folder.path().join("state"))

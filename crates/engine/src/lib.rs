@@ -239,8 +239,7 @@ impl Engine {
 
     /// Calls that are admitted and not over.
     pub fn in_flight(&self) -> usize {
-        let state = self.lock();
-        state.live.values().filter(|l| l.serving()).count()
+        self.lock().pools.admitted()
     }
 
     fn contract(&self, name: &str) -> Result<Arc<dyn Contract>, Fault> {

@@ -21,11 +21,16 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::sync::{Notify, oneshot};
 
 /// An event that never reached user code is placed this many times before its caller is told.
 const PLACEMENTS_MAX: u32 = 3;
+/// A timer that fires this late: it is the platform that was not running.
+const STOOD_STILL: Duration = Duration::from_millis(250);
+/// How long it then reads what came in the meantime, at most.
+const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// One call as its supervisor sees it.
 pub struct Supervised {
@@ -103,13 +108,23 @@ impl Engine {
         Call { id, unit, instance, reply: Box::pin(reply), free: Box::pin(async { outcome.await.unwrap_or_default() }) }
     }
 
+    /// Its time is over. Where the platform itself stood still meanwhile (stopped, or starved of the processor), what was answered in
+    /// time still lies in the instance's sockets: it gets a moment to be read.
+    async fn overdue(&self, at: Mono, timeout: Duration) {
+        tokio::time::sleep(timeout).await;
+        let late = self.parts.clock.mono().since(at);
+        if late > STOOD_STILL {
+            tokio::time::sleep(late.min(CATCH_UP)).await;
+        }
+    }
+
     /// See a call through to the moment when its slot is free, or its time is over.
     async fn supervise(self: Arc<Self>, mut s: Supervised, free: Fut<'static, SlotEnd>, tell: oneshot::Sender<Outcome>) {
         let timeout = s.about.unit.settings.timeout;
         let end = tokio::select! {
             biased;
             end = free => Some(end),
-            () = tokio::time::sleep(timeout) => None,
+            () = self.overdue(s.begin + timeout, timeout) => None,
         };
         let duration = self.parts.clock.mono().since(s.begin).min(timeout);
         let shared = s.shared.clone();

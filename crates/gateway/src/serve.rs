@@ -7,6 +7,7 @@ use crate::{
     service::Shared,
     stage::Stage,
 };
+use model::Loops;
 use std::{
     fs::File,
     io,
@@ -24,12 +25,13 @@ use tokio_util::task::TaskTracker;
 pub struct Bound {
     doors: Vec<(Door, Listener)>,
     counters: Arc<Counters>,
+    loops: Arc<Loops>,
 }
 
 /// Open every listener; nothing is accepted yet.
 pub fn open(doors: Vec<Door>) -> Result<Bound, Error> {
     let open = |door: Door| bind::open(door.name, &door.bind).map(|listener| (door, listener));
-    Ok(Bound { doors: doors.into_iter().map(open).collect::<Result<_, _>>()?, counters: Arc::default() })
+    Ok(Bound { doors: doors.into_iter().map(open).collect::<Result<_, _>>()?, counters: Arc::default(), loops: Loops::alone() })
 }
 
 /// Open the doors and serve until told to stop.
@@ -47,12 +49,18 @@ impl Bound {
         self.counters.clone()
     }
 
+    /// With the accepting of each door among the loops of a platform.
+    pub fn watched(self, loops: &Arc<Loops>) -> Self {
+        Self { loops: loops.clone(), ..self }
+    }
+
     /// Serve until told to stop; returns when the last connection has ended.
     pub async fn serve(self, limits: Limits, stop: Stop) -> Report {
         let (limits, counters, stage, tracker) =
             (Arc::new(limits), self.counters, Arc::new(Stage::default()), TaskTracker::new());
         let cut = Arc::new(AtomicUsize::new(0));
         for (door, listener) in self.doors {
+            let listener = Arc::new(listener);
             let shared = Arc::new(Shared {
                 name: door.name,
                 handler: door.handler,
@@ -61,7 +69,10 @@ impl Bound {
                 stage: stage.clone(),
                 open: AtomicUsize::new(0),
             });
-            tracker.spawn(accept(listener, shared, stop.drain.clone(), tracker.clone(), cut.clone()));
+            let (drain, connections, cut) = (stop.drain.clone(), tracker.clone(), cut.clone());
+            let accepting = move || accept(listener.clone(), shared.clone(), drain.clone(), connections.clone(), cut.clone());
+            let (loops, name) = (self.loops.clone(), format!("door {}", door.name));
+            tracker.spawn(async move { loops.watch(&name, accepting).await });
         }
         tokio::select! {
             () = stop.drain.cancelled() => {}
@@ -89,7 +100,7 @@ async fn wind_down(tracker: &TaskTracker, stage: &Stage, limits: &Limits, stop: 
 }
 
 /// Take connections until stopping begins.
-async fn accept(listener: Listener, shared: Arc<Shared>, drain: model::Cancel, tracker: TaskTracker, cut: Arc<AtomicUsize>) {
+async fn accept(listener: Arc<Listener>, shared: Arc<Shared>, drain: model::Cancel, tracker: TaskTracker, cut: Arc<AtomicUsize>) {
     let mut spare = Spare::new();
     loop {
         let accepted = tokio::select! {

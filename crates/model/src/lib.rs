@@ -12,6 +12,7 @@ pub mod fault;
 pub mod id;
 pub mod limits;
 pub mod log;
+pub mod loops;
 pub mod ports;
 pub mod resource;
 pub mod sandbox;
@@ -22,6 +23,7 @@ pub use clock::{Clock, Mono};
 pub use event::{Body, Call, Cancel, Event, Failed, Frame, FrameStream, Head, Outcome, Reply, ReplyBody, ReplyHead};
 pub use fault::{Cause, Fault, Who};
 pub use id::{FunctionName, InstanceId, InvocationId, RevisionId, TenantId};
+pub use loops::Loops;
 pub use resource::{Expect, Key, Resource, Write};
 
 use std::{future::Future, pin::Pin};

@@ -31,5 +31,11 @@ pub const LOG_BYTES_PER_SECOND_MAX: usize = 4 * 1024 * 1024;
 /// The tail that a caller may ask to get with the answer.
 pub const LOG_TAIL_BYTES: usize = 4 * 1024;
 
+/// A loop of the platform that panics more often than this within [`LOOP_PANICS_WITHIN`] ends the process.
+pub const LOOP_PANICS_MAX: usize = 5;
+pub const LOOP_PANICS_WITHIN: Duration = Duration::from_secs(600);
+/// Before a loop that panicked is run again; twice as long each time.
+pub const LOOP_PAUSE: Duration = Duration::from_millis(100);
+
 /// Nesting of a JSON document on a control plane.
 pub const JSON_DEPTH_MAX: usize = 64;

@@ -11,14 +11,14 @@ use crate::{
     rows::RowStore,
 };
 use model::{
-    Clock, Fault, Fut, InvocationId, TenantId,
+    Clock, Fault, Fut, InvocationId, Loops, TenantId,
     event::Record,
     log::LogLine,
     ports::{self, LogGroup, LogPage, LogQuery, LogStream, UsageHour},
 };
 use std::{
     path::Path,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -53,6 +53,7 @@ impl Ledger {
         options: &Options,
         rows: Arc<RowStore>,
         clock: Arc<dyn Clock>,
+        loops: &Arc<Loops>,
     ) -> Result<Arc<Ledger>, Error> {
         let usage = Usage::open(folder)?;
         let records = RecordState::open(&folder.join("records"), &options.records, &usage)?;
@@ -66,8 +67,9 @@ impl Ledger {
         let journal = Arc::new(Journal::new(bounds));
         let usage_age = options.records.usage_age_max;
         let ledger = Arc::new(Ledger { journal, state, usage, rows, clock, usage_age, thread: Mutex::default() });
-        let writer = ledger.clone();
-        let thread = std::thread::Builder::new().name("store-journal".into()).spawn(move || writer.run());
+        let (writer, loops) = (ledger.clone(), loops.clone());
+        let work = move || loops.run("journal", || writer.run());
+        let thread = std::thread::Builder::new().name("store-journal".into()).spawn(work);
         *ledger.thread.lock().expect("no holder of this lock panics") =
             Some(thread.map_err(Error::io("start the journal of", folder))?);
         Ok(ledger)
@@ -95,7 +97,8 @@ impl Ledger {
 
     /// The state with everything written that has gathered, and whether that was anything.
     fn current(&self) -> (MutexGuard<'_, State>, bool) {
-        let mut guard = self.state.lock().expect("no holder of this lock panics");
+        // A writer that panicked lost what it had taken; files and counts are whole between two writes, and readers go on.
+        let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *guard;
         let mut batch = self.journal.take(std::mem::take(&mut state.spare));
         let any = !batch.is_empty();

@@ -25,7 +25,7 @@ pub use rows::RowStore;
 pub use stats::{Maintained, StoreStats};
 
 use ledger::Ledger;
-use model::Clock;
+use model::{Clock, Loops};
 use std::{path::Path, sync::Arc};
 
 /// One opened state directory with all that it holds.
@@ -44,11 +44,16 @@ pub struct Store {
 impl Store {
     /// Create or open the state directory at `path`. Refuses, with the reason and what to do, one that isn't fit.
     pub fn open(path: &Path, options: Options, clock: Arc<dyn Clock>) -> Result<Arc<Store>, Error> {
+        Store::watched(path, options, clock, &Loops::alone())
+    }
+
+    /// The same, with its threads among the loops of a platform.
+    pub fn watched(path: &Path, options: Options, clock: Arc<dyn Clock>, loops: &Arc<Loops>) -> Result<Arc<Store>, Error> {
         let directory = Directory::open(path, options.allow_volatile)?;
-        let (rows, damaged) = RowStore::open(directory.path(), &options, clock.clone())?;
+        let (rows, damaged) = RowStore::open(directory.path(), &options, clock.clone(), loops)?;
         let rows = Arc::new(rows);
-        let packages = Arc::new(PackageStore::open(&directory, &options.packages, clock.clone())?);
-        let ledger = Ledger::open(directory.path(), &options, rows.clone(), clock)?;
+        let packages = Arc::new(PackageStore::open(&directory, &options.packages, clock.clone(), loops)?);
+        let ledger = Ledger::open(directory.path(), &options, rows.clone(), clock, loops)?;
         let (logs, records) = (Arc::new(LogStore(ledger.clone())), Arc::new(RecordStore(ledger.clone())));
         Ok(Arc::new(Store { rows, packages, logs, records, ledger, options, damaged, directory }))
     }

@@ -148,6 +148,7 @@ impl From<Fault> for WireError {
             Cause::Invalid => (400, "InvalidParameterValueException"),
             Cause::Stale | Cause::Conflict => (409, "ResourceConflictException"),
             Cause::TooLarge => (413, "RequestEntityTooLargeException"),
+            Cause::Exhausted if fault.detail.as_deref() == Some("disk") => (503, "ServiceUnavailableException"),
             Cause::Throttled | Cause::Exhausted => (429, "TooManyRequestsException"),
             Cause::Unsupported => (502, "InvalidRuntimeException"),
             Cause::Draining => (503, "ServiceUnavailableException"),
@@ -169,7 +170,7 @@ impl From<Fault> for WireError {
             });
             error.retry_after = error.retry_after.or(Some(Duration::from_secs(1)));
         }
-        if fault.cause == Cause::Exhausted {
+        if fault.cause == Cause::Exhausted && error.status == 429 {
             error.reason = Some("ConcurrentInvocationLimitExceeded");
             error.blame = Some("Service");
             error.retry_after = error.retry_after.or(Some(Duration::from_secs(1)));
@@ -266,5 +267,7 @@ mod tests {
         let e = WireError::from(Fault::new(Cause::Throttled, "x"));
         assert_eq!((e.status, e.reason), (429, Some("ReservedFunctionConcurrentInvocationLimitExceeded")));
         assert!(e.retry_after.is_some());
+        let e = WireError::from(Fault::new(Cause::Exhausted, "full").detail("disk"));
+        assert_eq!((e.status, e.reason), (503, None), "a full disk is nobody's concurrency");
     }
 }

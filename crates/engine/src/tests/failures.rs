@@ -185,3 +185,23 @@ async fn who_leaves_in_the_middle_of_a_stream_is_noticed_and_who_read_it_whole_i
     }
     rig.assert_nothing_leaks().await;
 }
+
+// F5: the clock jumps while nothing of the platform runs, as it does for a process that was stopped.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_came_while_the_platform_stood_still_is_not_too_late() {
+    let mut rig = Rig::new().await;
+    let call = rig.call();
+    let handed = rig.handed().await;
+    tokio::time::advance(30 * SECOND).await;
+    tokio::time::sleep(100 * MS).await;
+    handed.finish("in time");
+    assert_eq!(text(call.await.unwrap().0), "in time");
+    assert_eq!(rig.machine.count("kill-group"), 0);
+
+    // One that has nothing to say then is over.
+    let call = rig.call();
+    let _hangs = rig.handed().await;
+    tokio::time::advance(30 * SECOND).await;
+    assert_eq!(text(call.await.unwrap().0), "timeout: Task timed out after 3.00 seconds");
+    rig.assert_nothing_leaks().await;
+}

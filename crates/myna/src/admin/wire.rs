@@ -27,6 +27,8 @@ pub struct Status {
     pub listeners: Vec<Listener>,
     pub load: Load,
     pub retention: Vec<Retention>,
+    /// Loops of the platform that panicked since the start and were run again.
+    pub loops: Vec<Panicked>,
     /// What the operator should know: a weaker sandbox, a task that keeps failing, a nearly full disk.
     pub warnings: Vec<String>,
 }
@@ -69,6 +71,15 @@ pub struct Retention {
     /// `7 days or 1 GiB`.
     pub keep: String,
     pub held_bytes: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Panicked {
+    /// `journal`, `housekeeper`, `door aws`.
+    pub name: String,
+    pub times: u64,
+    pub last: String,
 }
 
 /// `GET /admin/v1/access`: a member per outside system.

@@ -78,6 +78,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub console: SocketAddr,
     pub no_auth: bool,
+    /// A directory that a reboot empties will do.
+    pub volatile: bool,
     pub region: String,
     pub account: String,
     /// What instances may really use together, in bytes.
@@ -128,6 +130,7 @@ impl Config {
             listen: args.listen.or(file.listen).unwrap_or_else(|| loopback(9000)),
             console: args.console.or(file.console).unwrap_or_else(|| loopback(9080)),
             no_auth: args.no_auth,
+            volatile: args.volatile,
             region,
             account,
             memory_bytes,

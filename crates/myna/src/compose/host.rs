@@ -5,7 +5,7 @@ use crate::admin::{AdminHost, wire};
 use console::Console;
 use engine::Engine;
 use model::{
-    Fault, Fut, ReplyBody, Unit,
+    Fault, Fut, Loops, ReplyBody, Unit,
     ports::{PlatformSettings, Response, Sandbox},
     sandbox::Leftover,
 };
@@ -38,26 +38,29 @@ pub struct Host {
     engine: Arc<Engine>,
     sandbox: Arc<Process>,
     runtimes: Arc<Catalogue>,
+    loops: Arc<Loops>,
     settings: PlatformSettings,
     console: OnceLock<Arc<Console>>,
     phase: Arc<AtomicU8>,
     started_ms: u64,
 }
 
+/// What it looks at.
+pub struct Parts {
+    pub store: Arc<Store>,
+    pub engine: Arc<Engine>,
+    pub sandbox: Arc<Process>,
+    pub runtimes: Arc<Catalogue>,
+    pub loops: Arc<Loops>,
+}
+
 impl Host {
-    pub fn new(
-        config: Arc<Config>,
-        key: AccessKey,
-        store: Arc<Store>,
-        engine: Arc<Engine>,
-        sandbox: Arc<Process>,
-        runtimes: Arc<Catalogue>,
-        settings: &PlatformSettings,
-    ) -> Self {
+    pub fn new(config: Arc<Config>, key: AccessKey, parts: Parts, settings: &PlatformSettings) -> Self {
+        let Parts { store, engine, sandbox, runtimes, loops } = parts;
         let started_ms = crate::cli::units::now_ms();
         let (settings, console) = (settings.clone(), OnceLock::new());
         let phase = Arc::new(AtomicU8::new(Phase::Starting as u8));
-        Self { config, key, store, engine, sandbox, runtimes, settings, console, phase, started_ms }
+        Self { config, key, store, engine, sandbox, runtimes, loops, settings, console, phase, started_ms }
     }
 
     pub fn dir(&self) -> &Path {
@@ -127,6 +130,9 @@ impl AdminHost for Host {
         if self.config.no_auth {
             warnings.push("signatures are not checked: anybody on this machine may call (--no-auth)".into());
         }
+        if self.config.volatile {
+            warnings.push("a directory in memory is allowed; a reboot empties it (--volatile)".into());
+        }
         wire::Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -164,6 +170,12 @@ impl AdminHost for Host {
                 journal_dropped: stats.log_lines_lost + stats.records_lost,
             },
             retention: retention(&self.config, &stats),
+            loops: self
+                .loops
+                .panics()
+                .into_iter()
+                .map(|p| wire::Panicked { name: p.name, times: p.times, last: p.last })
+                .collect(),
             warnings,
         }
     }
@@ -353,7 +365,7 @@ fn retention(config: &Config, stats: &store::StoreStats) -> Vec<wire::Retention>
 
 /// The operator's choices in the store's own terms.
 pub fn store_options(config: &Config) -> store::Options {
-    let mut options = store::Options { allow_volatile: true, ..store::Options::default() };
+    let mut options = store::Options { allow_volatile: config.volatile, ..store::Options::default() };
     options.logs.age_max = config.log_age;
     options.logs.group_bytes_max = config.log_bytes;
     options.records.age_max = config.record_age;

@@ -23,15 +23,18 @@ use gateway::{Bind, Door, aws::AwsDoor};
 
 use keys::{AccessKey, Keys, RolePolicies};
 use model::{
-    Fault, Fut, Key,
+    Fault, Fut, Key, Loops,
     access::Authority,
     ports::{Capacity, Contract, Dialect, InstanceCaller, Platform, PlatformSettings, Request, Response, Runtime, Sandbox},
     sandbox::Tier,
 };
 use node::Node;
 use sandbox_process::Process;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use store::Store;
+
+/// How often a stopping platform looks for calls that are still running.
+const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Must run before anything else in `main`: in a process that was started to make sandboxes it never returns.
 pub fn run_if_helper() {
@@ -46,6 +49,14 @@ pub struct Built {
     dialects: Vec<Arc<dyn Dialect>>,
     node: Arc<Node>,
     doors: gateway::Bound,
+    loops: Arc<Loops>,
+}
+
+/// How a platform ended.
+pub struct Ended {
+    pub report: gateway::Report,
+    /// Why it ended by itself, if nobody asked it to.
+    pub broken: Option<String>,
 }
 
 impl Built {
@@ -57,7 +68,8 @@ impl Built {
         config.console = settled(config.console)?;
         let config = Arc::new(config);
         let clock = Arc::new(Machine);
-        let store = Store::open(&config.dir, host::store_options(&config), clock.clone())?;
+        let loops = Loops::new(clock.clone());
+        let store = Store::watched(&config.dir, host::store_options(&config), clock.clone(), &loops)?;
         let dir = store.directory().path().to_path_buf();
         let key: AccessKey = serde_json::from_slice(&store.directory().secret("access-key", keys::generate)?)
             .context("the file access-key in the state directory is damaged; remove it to get a new key")?;
@@ -65,6 +77,7 @@ impl Built {
         same_mode(&store, config.no_auth)?;
         let sandbox = Process::start(sandbox_process::Config {
             memory_total_bytes: Some(config.memory_bytes),
+            loops: loops.clone(),
             ..sandbox_process::Config::new(&dir)
         })?;
         let runtimes = Arc::new(runtimes::Catalogue::new(host::runtime_config(&config, &dir)));
@@ -111,7 +124,8 @@ impl Built {
 
         let authority = Authority::take().context("a process holds one platform")?;
         let aws_dialect = dialects.iter().find(|d| d.name() == dialects::aws::NAME).context("the AWS dialect is registered")?;
-        let host = Arc::new(Host::new(config.clone(), key.clone(), store.clone(), engine.clone(), sandbox, runtimes, &settings));
+        let parts = host::Parts { store: store.clone(), engine: engine.clone(), sandbox, runtimes, loops: loops.clone() };
+        let host = Arc::new(Host::new(config.clone(), key.clone(), parts, &settings));
         let aws = Arc::new(AwsDoor::new(
             authority,
             Arc::new(Keys::new(&key, &settings.default_tenant)),
@@ -131,39 +145,63 @@ impl Built {
         let console = Arc::new(Console::new(platform.clone(), dialects::aws::logs::format, config.console.port()));
         host.set_console(console.clone());
         let admin = Arc::new(Admin::new(platform, host.clone(), dialects::aws::logs::format));
-        let doors = gateway::open(open_doors(&config, &dir, &aws, &admin, &console, &settings))?;
-        Ok(Self { host, engine, store, dialects, node, doors })
+        let doors = gateway::open(open_doors(&config, &dir, &aws, &admin, &console, &settings))?.watched(&loops);
+        Ok(Self { host, engine, store, dialects, node, doors, loops })
     }
 
     /// Serve until `stop`, then take everything down. Nothing of an instance is left when this returns.
-    pub async fn run(self, stop: gateway::Stop, ready: impl FnOnce(&Host)) -> anyhow::Result<gateway::Report> {
+    pub async fn run(self, stop: gateway::Stop, ready: impl FnOnce(&Host)) -> anyhow::Result<Ended> {
         for leftover in self.host.sweep().await {
             tracing::info!("removed what an earlier run left behind: {}", leftover.what);
         }
         for dialect in &self.dialects {
             dialect.start(self.node.clone()).await?;
         }
-        let housekeeping = tokio::spawn(self.engine.clone().housekeep());
-        let maintenance = tokio::spawn(maintain(self.store.clone(), self.engine.clone()));
+        let mut beside = tokio::task::JoinSet::new();
+        beside.spawn(housekeep(self.loops.clone(), self.engine.clone()));
+        beside.spawn(maintain(self.loops.clone(), self.store.clone(), self.engine.clone()));
         self.host.set_phase(host::Phase::Ready);
         ready(&self.host);
-        let draining = {
-            let (host, drain) = (self.host.clone(), stop.drain.clone());
-            async move {
-                drain.cancelled().await;
-                host.drain()
-            }
-        };
-        let draining = tokio::spawn(draining);
+        beside.spawn(give_up(self.loops.clone(), stop.clone()));
+        beside.spawn(drain(self.host.clone(), self.engine.clone(), stop.drain.clone()));
         let report = self.doors.serve(gateway::Limits::default(), stop).await;
-        draining.abort();
-        housekeeping.abort();
-        maintenance.abort();
+        beside.shutdown().await;
         self.engine.shutdown().await;
         let host = self.host.clone();
-        tokio::task::spawn_blocking(move || host.close()).await?;
-        Ok(report)
+        let closed = tokio::task::spawn_blocking(move || host.close()).await;
+        // What closes may be what is broken, which is then the better answer.
+        match self.loops.broken() {
+            Some(why) => Ok(Ended { report, broken: Some(why) }),
+            None => closed.map(|()| Ended { report, broken: None }).map_err(Into::into),
+        }
     }
+}
+
+/// A loop that can't be kept alive ends everything, and quickly: what is missing may be what a slow end would need.
+async fn give_up(loops: Arc<Loops>, stop: gateway::Stop) {
+    loops.given_up().await;
+    tracing::error!("stopping at once: {}", loops.broken().unwrap_or_default());
+    stop.drain.cancel();
+    stop.now.cancel();
+}
+
+/// Says how many calls the end still waits for, until nothing more is heard of it.
+async fn drain(host: Arc<Host>, engine: Arc<Engine>, begun: model::Cancel) {
+    begun.cancelled().await;
+    host.drain();
+    let mut said = None;
+    loop {
+        let left = engine.in_flight();
+        if said != Some(left) {
+            tracing::info!("stopping: no more requests are taken, {left} calls are still running");
+            said = Some(left);
+        }
+        tokio::time::sleep(DRAIN_LOOK_EVERY).await;
+    }
+}
+
+async fn housekeep(loops: Arc<Loops>, engine: Arc<Engine>) {
+    loops.watch("housekeeper", || engine.clone().housekeep()).await;
 }
 
 /// A directory that was made with signatures is never opened without: whoever relied on them would not know.
@@ -226,17 +264,23 @@ fn follow_commits(store: &Arc<Store>, engine: &Arc<Engine>, dialects: &[Arc<dyn 
 }
 
 /// Retention, every minute.
-async fn maintain(store: Arc<Store>, engine: Arc<Engine>) {
-    let mut each_minute = tokio::time::interval(std::time::Duration::from_secs(60));
-    loop {
-        each_minute.tick().await;
-        let (store, in_use) = (store.clone(), engine.packages_in_use());
-        match tokio::task::spawn_blocking(move || store.maintain(&in_use)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::error!("retention failed: {error}"),
-            Err(error) => tracing::error!("retention broke off: {error}"),
+async fn maintain(loops: Arc<Loops>, store: Arc<Store>, engine: Arc<Engine>) {
+    let rounds = || {
+        let (store, engine) = (store.clone(), engine.clone());
+        async move {
+            let mut each_minute = tokio::time::interval(Duration::from_secs(60));
+            loop {
+                each_minute.tick().await;
+                let (store, in_use) = (store.clone(), engine.packages_in_use());
+                match tokio::task::spawn_blocking(move || store.maintain(&in_use)).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => tracing::error!("retention failed: {error}"),
+                    Err(broken_off) => std::panic::resume_unwind(broken_off.into_panic()),
+                }
+            }
         }
-    }
+    };
+    loops.watch("retention", rounds).await;
 }
 
 /// Language environments, found again only when something may have changed.

@@ -70,6 +70,9 @@ fn show(ctx: &Ctx, status: &Status) {
     for warning in &status.warnings {
         ctx.out.warn(warning);
     }
+    for l in &status.loops {
+        ctx.out.warn(format!("the platform's loop {:?} panicked {} times and was run again: {}", l.name, l.times, l.last));
+    }
 }
 
 /// Functions rarely use all that they may have, so more is promised than there is: the reader sees both.

@@ -4,9 +4,10 @@ use crate::{
     admin::AdminHost,
     cli::{
         Ctx,
+        log::Lines,
         problem::{Doing, Done, Problem},
     },
-    compose::{Built, Config, Host},
+    compose::{Built, Config, Ended, Host},
     platform::registry,
 };
 use std::{
@@ -36,6 +37,9 @@ pub struct Args {
     /// Don't ask AWS clients for signatures. Everything else is still checked.
     #[arg(long)]
     pub no_auth: bool,
+    /// Allow a directory in memory (tmpfs), which a reboot empties.
+    #[arg(long)]
+    pub volatile: bool,
     /// The region that names carry. [default: us-east-1]
     #[arg(long)]
     pub region: Option<String>,
@@ -65,11 +69,13 @@ pub fn run(ctx: &Ctx, args: Args) -> Done {
     let dir = ctx.dir.clone().unwrap_or_else(|| PathBuf::from(".myna"));
     raise_descriptors();
     let config = Config::load(dir, &args).map_err(|e| Problem::usage(e.to_string()))?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).with_target(false).init();
+    let lines = Lines::start(std::io::stderr()).doing("the platform can't start")?;
+    tracing_subscriber::fmt().with_writer(lines.clone()).with_max_level(tracing::Level::INFO).with_target(false).init();
     // One thread serves: on it a call meets no lock that anybody else holds. The main thread, since sandboxes end with it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing("the platform can't start")?;
     let ended = runtime.block_on(serve(ctx, config, began));
     runtime.shutdown_timeout(Duration::from_secs(2));
+    lines.flush();
     ended
 }
 
@@ -88,7 +94,7 @@ async fn serve(ctx: &Ctx, config: Config, began: Instant) -> Done {
     let stop = gateway::Stop::default();
     let signals = tokio::spawn(signals(stop.clone()));
     let dir = platform.host.dir().to_path_buf();
-    let report = platform
+    let ended = platform
         .run(stop, |host| {
             if let Err(error) = registry::announce(&dir) {
                 tracing::warn!("other folders will not find this platform by themselves: {error}");
@@ -98,7 +104,12 @@ async fn serve(ctx: &Ctx, config: Config, began: Instant) -> Done {
         .await;
     signals.abort();
     let _ = registry::withdraw(&dir);
-    let report = report.map_err(|e| refusal(&e))?;
+    let Ended { report, broken } = ended.map_err(|e| refusal(&e))?;
+    if let Some(why) = broken {
+        return Err(
+            Problem::failed(format!("the platform ended itself: {why}")).hint("start it again; the log above says what broke")
+        );
+    }
     if report.drained_off > 0 || report.cut > 0 {
         ctx.out.warn(format!("stopped; {} requests were answered 503, {} connections were cut", report.drained_off, report.cut));
     } else if !ctx.out.json {

@@ -10,7 +10,7 @@ use crate::{
     talk::Tell,
     wire,
 };
-use model::sandbox::Exit;
+use model::{Loops, sandbox::Exit};
 use rustix::net::RecvFlags;
 use std::{
     collections::HashSet,
@@ -38,12 +38,12 @@ impl Yard {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn open(ids: Option<Ids>) -> std::io::Result<Arc<Yard>> {
+    pub fn open(ids: Option<Ids>, loops: &Arc<Loops>) -> std::io::Result<Arc<Yard>> {
         let (queue, work) = mpsc::channel::<Work>();
         let yard = Arc::new(Yard { ids, live: Mutex::default(), queue: Mutex::new(queue) });
-        std::thread::Builder::new().name("instance-ends".into()).stack_size(256 * 1024).spawn(move || {
-            work.into_iter().for_each(Work::run);
-        })?;
+        let loops = loops.clone();
+        let work = move || loops.run("instance ends", || work.iter().for_each(Work::run));
+        std::thread::Builder::new().name("instance-ends".into()).stack_size(256 * 1024).spawn(work)?;
         Ok(yard)
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     channel::{Channel, failed, gone},
     grave::Grave,
-    process::Inner,
+    process::{BIRTH_TIMEOUT, Inner},
     talk::{Ask, Order, Start, Tell},
 };
 use model::{
@@ -144,7 +144,10 @@ impl Running {
         let sources = mounts.iter().map(|m| m.source.as_os_str().as_bytes().to_vec()).collect();
         self.inner.order(&Order::Trees(sources), &[theirs.as_fd()])?;
         drop(theirs);
-        let answer = Channel::new(ours, None).map_err(Fault::internal)?.receive().await.map_err(Fault::internal)?;
+        let channel = Channel::new(ours, None).map_err(Fault::internal)?;
+        let answer = tokio::time::timeout(BIRTH_TIMEOUT, channel.receive()).await;
+        let answer = answer.map_err(|_| Fault::internal(format!("the spawner opened no mounts within {BIRTH_TIMEOUT:?}")))?;
+        let answer = answer.map_err(Fault::internal)?;
         match Tell::decode(&answer.bytes) {
             Ok(Tell::Ready) if answer.fds.len() == mounts.len() => Ok(answer.fds),
             Ok(Tell::Failed { errno, step, .. }) => Err(failed(errno, &step)),

@@ -14,7 +14,7 @@ use crate::{
     wire,
 };
 use model::{
-    Cause, Fault, Fut,
+    Cause, Fault, Fut, Loops,
     ports::{Instance, Sandbox},
     sandbox::{Caps, Leftover, Network, Spec},
 };
@@ -33,7 +33,9 @@ use std::{
 };
 
 /// From the order to a root that stands. Tens of milliseconds on a crowded machine.
-const BIRTH_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const BIRTH_TIMEOUT: Duration = Duration::from_secs(20);
+/// When to try again what the spawner has no room for.
+const BEHIND: Duration = Duration::from_secs(5);
 
 /// How long a stopping platform waits for the ends of its instances.
 const ENDS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,11 +50,14 @@ pub struct Config {
     pub uid_pairs: u32,
     /// What all instances together may use.
     pub memory_total_bytes: Option<u64>,
+    /// Of the platform; its threads are among them.
+    pub loops: Arc<Loops>,
 }
 
 impl Config {
     pub fn new(state_dir: impl Into<PathBuf>) -> Config {
-        Config { state_dir: state_dir.into(), uid_base: 2_000_000_000, uid_pairs: 100_000, memory_total_bytes: None }
+        let loops = Loops::alone();
+        Config { state_dir: state_dir.into(), uid_base: 2_000_000_000, uid_pairs: 100_000, memory_total_bytes: None, loops }
     }
 }
 
@@ -110,8 +115,8 @@ impl Process {
         }
         let freeze = groups.layout().place(crate::cgroup::Need::Freeze).is_some();
         let caps = Caps { available: true, freeze, fork: false, snapshot: false, bind: true, weaker };
-        let yard = Yard::open(ids).map_err(Error::Thread)?;
-        let watch = Watch::start().map_err(Error::Thread)?;
+        let yard = Yard::open(ids, &config.loops).map_err(Error::Thread)?;
+        let watch = Watch::start(&config.loops).map_err(Error::Thread)?;
         let spares = Spares::new(&groups, &yard);
         let inner = Inner {
             config,
@@ -155,7 +160,12 @@ impl Inner {
             }
             other => other,
         };
-        sent.map_err(|e| Fault::internal(format!("send an order to the spawner of sandboxes: {e}")))
+        sent.map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => {
+                Fault::new(Cause::Exhausted, "the spawner of sandboxes doesn't keep up with its orders").retry_after(BEHIND)
+            }
+            _ => Fault::internal(format!("send an order to the spawner of sandboxes: {e}")),
+        })
     }
 }
 

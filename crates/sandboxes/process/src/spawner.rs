@@ -98,6 +98,8 @@ pub fn launch(hello: &Hello<'_>, die_with_thread: bool) -> io::Result<OwnedFd> {
     match Tell::decode(&answer.bytes) {
         Ok(Tell::Ready) => {
             // Ends when we do; somebody has to take it off the kernel's hands if it ends before.
+            // One that doesn't read its orders must not hold up whoever gives them.
+            rustix::io::ioctl_fionbio(&ours, true)?;
             std::thread::Builder::new().name("spawner-wait".into()).stack_size(64 * 1024).spawn(move || drop(child.wait()))?;
             Ok(ours)
         }

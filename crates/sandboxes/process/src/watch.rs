@@ -6,6 +6,7 @@
 //! files don't count, since the kernel would have dropped them first.
 
 use crate::{instance::Shared, talk::Ask};
+use model::Loops;
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError, Weak, atomic::Ordering},
     time::Duration,
@@ -25,16 +26,18 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn start() -> std::io::Result<Arc<Watch>> {
+    pub fn start(loops: &Arc<Loops>) -> std::io::Result<Arc<Watch>> {
         let watch = Arc::new(Watch::default());
-        let weak = Arc::downgrade(&watch);
-        std::thread::Builder::new().name("memory-watch".into()).stack_size(128 * 1024).spawn(move || {
+        let (weak, loops) = (Arc::downgrade(&watch), loops.clone());
+        let rounds = move || {
             while let Some(watch) = weak.upgrade() {
                 watch.round();
                 drop(watch);
                 std::thread::sleep(EVERY);
             }
-        })?;
+        };
+        let work = move || loops.run("memory watch", &rounds);
+        std::thread::Builder::new().name("memory-watch".into()).stack_size(128 * 1024).spawn(work)?;
         Ok(watch)
     }
 

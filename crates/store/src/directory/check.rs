@@ -18,6 +18,9 @@ const REMOTE: &[(u32, &str)] = &[
     (0x0102_1997, "9P"),
     (0x5346_414f, "AFS"),
     (0x00c3_6400, "Ceph"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x0116_1970, "GFS2"),
+    (0x7461_636f, "OCFS2"),
 ];
 /// Filesystems that a reboot empties.
 const VOLATILE: &[(u32, &str)] = &[(0x0102_1994, "tmpfs"), (0x8584_58f6, "ramfs")];
@@ -26,6 +29,19 @@ pub(super) fn folder(handle: &OwnedFd, path: &Path, allow_volatile: bool) -> Res
     let stat = rustix::fs::fstat(handle).map_err(Error::io("look at", path))?;
     owner(&stat, path)?;
     let magic = rustix::fs::fstatfs(handle).map_err(Error::io("look at the filesystem of", path))?.f_type as u32;
+    filesystem(magic, path, allow_volatile)?;
+    if rustix::fs::fstatvfs(handle)
+        .map_err(Error::io("look at the filesystem of", path))?
+        .f_flag
+        .contains(rustix::fs::StatVfsMountFlags::RDONLY)
+    {
+        return Err(Error::refused(path, "it is on a read-only filesystem", "mount it writable, or name another with --dir"));
+    }
+    Ok(())
+}
+
+/// By its type, as statfs(2) gives it.
+fn filesystem(magic: u32, path: &Path, allow_volatile: bool) -> Result<(), Error> {
     if let Some((_, name)) = REMOTE.iter().find(|f| f.0 == magic) {
         let reason = format!("it is on {name}, where two machines could write it at once");
         return Err(Error::refused(path, reason, "name a folder on a local disk with --dir"));
@@ -35,13 +51,6 @@ pub(super) fn folder(handle: &OwnedFd, path: &Path, allow_volatile: bool) -> Res
     {
         let reason = format!("it is on {name}, which a reboot empties");
         return Err(Error::refused(path, reason, "name a folder on a disk with --dir, or allow it with --volatile"));
-    }
-    if rustix::fs::fstatvfs(handle)
-        .map_err(Error::io("look at the filesystem of", path))?
-        .f_flag
-        .contains(rustix::fs::StatVfsMountFlags::RDONLY)
-    {
-        return Err(Error::refused(path, "it is on a read-only filesystem", "mount it writable, or name another with --dir"));
     }
     Ok(())
 }
@@ -122,4 +131,27 @@ pub(super) fn private_file(file: &File, path: &Path) -> Result<(), Error> {
         return Err(Error::refused(path, reason, format!("chmod 600 {}, and change the secret if somebody did", path.display())));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{NFS_SUPER_MAGIC, PROC_SUPER_MAGIC};
+
+    // F20. Nothing of the kind can be mounted on every machine, so the types are given; that a mounted one is asked for its type is
+    // proved with a tmpfs (tests/full.rs).
+    #[test]
+    fn what_other_machines_can_write_is_refused_whatever_is_allowed() {
+        let said =
+            |magic, volatile| filesystem(magic, Path::new("/x"), volatile).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(said(NFS_SUPER_MAGIC as u32, true).contains("NFS, where two machines could write it at once"));
+        for (magic, name) in REMOTE {
+            assert!(said(*magic, true).contains(name) && said(*magic, false).contains("--dir"), "{name}");
+        }
+        assert!(said(0x0102_1994, false).contains("tmpfs") && said(0x0102_1994, true).is_empty());
+        // Of ext4, xfs, btrfs, overlayfs, f2fs, zfs.
+        for magic in [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630, 0xf2f5_2010, 0x2fc1_2fc1, PROC_SUPER_MAGIC as u32] {
+            assert_eq!(said(magic, false), "");
+        }
+    }
 }

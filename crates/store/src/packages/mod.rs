@@ -19,7 +19,7 @@ pub use collect::Collected;
 use crate::{Directory, Error, error::no_room, options::PackageLimits};
 use bytes::Bytes;
 use link::{Link, Signer};
-use model::{Cause, Clock, Fault, Fut, Mono, Package, TenantId, ports};
+use model::{Cause, Clock, Fault, Fut, Loops, Mono, Package, TenantId, ports};
 use std::{
     collections::HashMap,
     fs::File,
@@ -119,12 +119,17 @@ struct State {
 }
 
 impl PackageStore {
-    pub(crate) fn open(directory: &Directory, limits: &PackageLimits, clock: Arc<dyn Clock>) -> Result<PackageStore, Error> {
+    pub(crate) fn open(
+        directory: &Directory,
+        limits: &PackageLimits,
+        clock: Arc<dyn Clock>,
+        loops: &Arc<Loops>,
+    ) -> Result<PackageStore, Error> {
         let (folder, staging) = (directory.path().join("packages"), directory.path().join("staging"));
         crate::directory::empty(&staging)?;
         let key = directory.secret("link-key", || crate::random_bytes(32))?;
         let inner = Inner {
-            settler: settle::Settler::start(&folder)?,
+            settler: settle::Settler::start(&folder, loops)?,
             folder,
             staging,
             limits: limits.clone(),

@@ -2,12 +2,13 @@
 
 use super::{ARCHIVE, CODE, SETTLED};
 use crate::Error;
+use model::Loops;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Arc, Mutex,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::JoinHandle,
@@ -26,11 +27,13 @@ pub(super) struct Settler {
 }
 
 impl Settler {
-    pub(super) fn start(folder: &Path) -> Result<Settler, Error> {
+    pub(super) fn start(folder: &Path, loops: &Arc<Loops>) -> Result<Settler, Error> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let filesystem = File::from(rustix::fs::openat(CWD, folder, flags, Mode::empty()).map_err(Error::io("open", folder))?);
         let (places, queue) = channel();
-        let thread = std::thread::Builder::new().name("store-settle".into()).spawn(move || run(&filesystem, &queue));
+        let loops = loops.clone();
+        let work = move || loops.run("package flusher", || run(&filesystem, &queue));
+        let thread = std::thread::Builder::new().name("store-settle".into()).spawn(work);
         let thread = thread.map_err(Error::io("start the flusher of", folder))?;
         Ok(Settler { places: Mutex::new(Some(places)), thread: Mutex::new(Some(thread)) })
     }

@@ -37,6 +37,8 @@ const USER_VERSION_AT: usize = 60;
 pub(crate) struct Database {
     pub(crate) connection: Connection,
     path: PathBuf,
+    /// The file and its -wal, as they were opened.
+    files: [Option<(u64, u64)>; 2],
 }
 
 pub(crate) struct Loaded {
@@ -50,12 +52,26 @@ impl Database {
     pub(crate) fn open(folder: &Path) -> Result<(Database, Loaded), Error> {
         let path = folder.join("rows.db");
         refuse_newer(&path)?;
-        let mut database = Database { connection: connect(&path).map_err(|e| damage(&path, e))?, path };
+        let connection = connect(&path).map_err(|e| damage(&path, e))?;
+        let mut database = Database { connection, path, files: [None, None] };
         let loaded = database.migrate().and_then(|()| database.load()).map_err(|e| damage(&database.path, e))?;
         let version: u32 =
             database.connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(|e| damage(&database.path, e))?;
         directory::newer(&database.path, version)?;
+        database.files = database.identities();
         Ok((database, loaded))
+    }
+
+    /// Whether what is written still goes to the files that the next start will read: SQLite writes on to a file that was removed
+    /// or replaced, and says that it succeeded.
+    pub(crate) fn in_place(&self) -> bool {
+        self.files.iter().zip(self.identities()).all(|(was, is)| was.is_none() || *was == is)
+    }
+
+    fn identities(&self) -> [Option<(u64, u64)>; 2] {
+        use std::os::unix::fs::MetadataExt;
+        let of = |path: &Path| std::fs::symlink_metadata(path).ok().map(|m| (m.dev(), m.ino()));
+        [of(&self.path), of(&self.path.with_extension("db-wal"))]
     }
 
     /// A second connection, for reading beside the writer.

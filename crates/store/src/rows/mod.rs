@@ -14,7 +14,7 @@ pub(crate) use mirror::Mirror;
 pub(crate) use writer::Job;
 
 use crate::{Error, Options};
-use model::{Cause, Clock, Fault, Fut, Key, Resource, TenantId, Write, ports};
+use model::{Cause, Clock, Fault, Fut, Key, Loops, Resource, TenantId, Write, ports};
 use std::{
     path::Path,
     sync::{
@@ -33,14 +33,21 @@ pub struct RowStore {
 }
 
 impl RowStore {
-    pub(crate) fn open(folder: &Path, options: &Options, clock: Arc<dyn Clock>) -> Result<(RowStore, Vec<String>), Error> {
+    pub(crate) fn open(
+        folder: &Path,
+        options: &Options,
+        clock: Arc<dyn Clock>,
+        loops: &Arc<Loops>,
+    ) -> Result<(RowStore, Vec<String>), Error> {
         let (database, loaded) = Database::open(folder)?;
         let mirror = Arc::new(Mirror::new(loaded.rows));
         let (jobs, queue) = sync_channel(options.rows.pending_max);
-        let writer = Writer::new(database, mirror.clone(), loaded.revision, options.rows.clone(), folder.join("reserve"), clock);
+        let mut writer =
+            Writer::new(database, mirror.clone(), loaded.revision, options.rows.clone(), folder.join("reserve"), clock);
+        let loops = loops.clone();
         let thread = std::thread::Builder::new()
             .name("store-rows".into())
-            .spawn(move || writer.run(queue))
+            .spawn(move || loops.run("rows", || writer.run(&queue)))
             .map_err(Error::io("start the writer of", folder))?;
         Ok((RowStore { mirror, jobs, thread: Mutex::new(Some(thread)) }, loaded.damaged))
     }
@@ -122,7 +129,14 @@ impl ports::Resources for RowStore {
         let submitted = self.submit(Job::Commit { writes, reply });
         Box::pin(async move {
             submitted?;
-            answer.await.unwrap_or_else(|_| Err(Fault::new(Cause::Draining, "the store was closed before the change was stored")))
+            answer.await.unwrap_or_else(|_| Err(unanswered()))
         })
     }
+}
+
+/// The store was closed, or its writer broke off in the middle.
+fn unanswered() -> Fault {
+    Fault::new(Cause::Draining, "the store ended before it said whether the change is stored")
+        .hint("look whether it is there before you try again")
+        .retry_after(std::time::Duration::from_secs(1))
 }

@@ -72,7 +72,7 @@ impl Writer {
         writer
     }
 
-    pub(super) fn run(mut self, queue: Receiver<Job>) {
+    pub(super) fn run(&mut self, queue: &Receiver<Job>) {
         while let Ok(first) = queue.recv() {
             let mut group = Vec::new();
             let mut next = Some(first);
@@ -201,7 +201,11 @@ impl Writer {
         result.map_err(|e| self.fault(&e))
     }
 
-    fn usable(&self) -> Result<(), Fault> {
+    fn usable(&mut self) -> Result<(), Fault> {
+        if self.failed.is_none() && !self.database.in_place() {
+            tracing::error!("rows.db or rows.db-wal was removed or replaced; nothing more is acknowledged");
+            self.failed = Some("rows.db or rows.db-wal was removed or replaced while the platform ran".to_owned());
+        }
         match &self.failed {
             None => Ok(()),
             Some(why) => Err(Fault::internal(format!("nothing is stored since a write failed ({why})"))

@@ -311,3 +311,53 @@ fn what_the_journal_costs() {
     assert_eq!(store.records().usage(&tenant(), Some("f"), 0)[0].invocations, 100_000);
     assert_eq!(store.stats().log_lines_lost, 0);
 }
+
+/// Panics when the journal's own thread asks for the time, as often as it is told to.
+struct Trap {
+    hand: Hand,
+    panics: AtomicU64,
+}
+
+impl Clock for Trap {
+    fn mono(&self) -> Mono {
+        self.hand.mono()
+    }
+    fn wall_ms(&self) -> u64 {
+        let ours = std::thread::current().name() == Some("store-journal");
+        let left = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| if ours { n.checked_sub(1) } else { None });
+        assert!(left.is_err(), "the trap");
+        self.hand.wall_ms()
+    }
+}
+
+// F12: a real loop, broken through its clock.
+#[test]
+fn a_journal_whose_writer_panics_goes_on_and_one_that_keeps_panicking_is_given_up() {
+    let home = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Trap { hand: Hand(AtomicU64::new(begin_ms())), panics: AtomicU64::new(2) });
+    let loops = model::Loops::new(clock.clone());
+    let store = Store::watched(&home.path().join("state"), Options::default(), clock.clone(), &loops).unwrap();
+    let (stream, until) = (stream(GROUP, "s"), Instant::now() + Duration::from_secs(20));
+    let mut written = 0;
+    // Nobody reads meanwhile: readers would write what has gathered themselves.
+    let mut write_until = |done: &dyn Fn() -> bool| {
+        while !done() {
+            assert!(Instant::now() < until, "the loop was not run again: {loops:?}");
+            store.journal().line(text(&stream, begin_ms(), format!("line {written}")));
+            written += 1;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    write_until(&|| loops.panics().first().is_some_and(|p| p.times == 2));
+    let seen = loops.panics();
+    assert_eq!((&*seen[0].name, &*seen[0].last), ("journal", "the trap"));
+    assert_eq!(loops.broken(), None);
+    store.journal().line(text(&stream, begin_ms(), "after"));
+    assert!(texts(&read(&store, query(GROUP))).contains(&"after".to_owned()), "logs are read and written after a panic");
+
+    clock.panics.store(u64::MAX, Ordering::SeqCst);
+    write_until(&|| loops.broken().is_some());
+    assert!(loops.broken().is_some_and(|why| why.contains("journal") && why.contains("the trap")));
+    clock.panics.store(0, Ordering::SeqCst);
+    drop(store);
+}

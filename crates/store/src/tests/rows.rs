@@ -152,3 +152,19 @@ fn ten_thousand_rows_open_at_once() {
     eprintln!("10,000 rows of 2 kB: written in {written:?} (100 commits), opened in {:?}", began.elapsed());
     assert_eq!(store.resources().len(), 10_000);
 }
+
+// Written on to a removed file, a change would be acknowledged and gone at the next start.
+#[test]
+fn nothing_is_acknowledged_once_the_database_was_removed_or_replaced() {
+    for file in ["rows.db", "rows.db-wal"] {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("state");
+        let store = open(&path);
+        commit(&store, vec![put("a", "1", Expect::Any)]).unwrap();
+        std::fs::rename(path.join(file), home.path().join("away")).unwrap();
+        std::fs::copy(home.path().join("away"), path.join(file)).unwrap();
+        let fault = commit(&store, vec![put("b", "2", Expect::Any)]).unwrap_err();
+        assert!(fault.cause == Cause::Internal && fault.message.contains("was removed or replaced"), "{file}: {fault}");
+        assert_eq!((body(&store, "a").as_deref(), body(&store, "b")), (Some("1"), None));
+    }
+}

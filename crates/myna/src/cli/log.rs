@@ -1,0 +1,121 @@
+//! The platform's own log lines on their way to standard error.
+//!
+//! One thread writes them. A terminal that was stopped, or a pipe that nobody reads, holds up that thread and not the platform;
+//! lines that find no room meanwhile are dropped and counted.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    time::Duration,
+};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that wait to be written.
+const LINES_MAX: usize = 4096;
+/// At the end, a reader that reads has this long to take what is left.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+enum Message {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// Where lines are left.
+#[derive(Clone)]
+pub struct Lines {
+    queue: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Lines {
+    pub fn start(out: impl Write + Send + 'static) -> io::Result<Lines> {
+        let (queue, lines) = sync_channel(LINES_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counted = dropped.clone();
+        std::thread::Builder::new().name("log".into()).spawn(move || write(out, &lines, &counted))?;
+        Ok(Lines { queue, dropped })
+    }
+
+    /// What was left so far is written when this returns, if anybody reads it.
+    pub fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        if self.queue.try_send(Message::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(LAST_LINES);
+        }
+    }
+}
+
+/// Nobody can be told that the log can't be written.
+fn write(mut out: impl Write, lines: &Receiver<Message>, dropped: &AtomicU64) {
+    for message in lines {
+        match message {
+            Message::Line(line) => {
+                let _ = out.write_all(&line);
+                let lost = dropped.swap(0, Ordering::Relaxed);
+                if lost > 0 {
+                    let _ = writeln!(out, "{lost} log lines were dropped because nobody read them");
+                }
+            }
+            Message::Flush(done) => {
+                let _ = out.flush();
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.queue.try_send(Message::Line(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Lines;
+    fn make_writer(&'a self) -> Lines {
+        self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn a_reader_that_stops_holds_nobody_up_and_is_told_what_it_missed() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut lines = Lines::start(writer).unwrap();
+        let line = [b"x".repeat(99), b"\n".to_vec()].concat();
+        // More than queue and pipe hold.
+        for _ in 0..2 * LINES_MAX {
+            lines.write_all(&line).unwrap();
+        }
+        let read = std::thread::spawn(move || {
+            let mut all = String::new();
+            reader.read_to_string(&mut all).map(|_| all)
+        });
+        lines.flush();
+        lines.write_all(b"the end\n").unwrap();
+        lines.flush();
+        drop(lines);
+        let all = read.join().unwrap().unwrap();
+        let kept = all.lines().filter(|l| l.starts_with('x')).count();
+        let lost: usize = all
+            .lines()
+            .filter_map(|l| l.strip_suffix(" log lines were dropped because nobody read them")?.parse::<usize>().ok())
+            .sum();
+        assert!(lost > 0 && kept + lost == 2 * LINES_MAX, "{kept} kept, {lost} lost");
+        assert!(all.contains("the end\n"));
+    }
+}
