@@ -2,11 +2,14 @@
 
 mod connections;
 mod deploys;
+mod disk;
 mod herd;
 mod killed;
 mod misbehaving;
+mod pressed;
 mod rollout;
 
 use myna_tests::Test;
 
-pub const ALL: &[&[Test]] = &[herd::ALL, killed::ALL, deploys::ALL, misbehaving::ALL, rollout::ALL, connections::ALL];
+pub const ALL: &[&[Test]] =
+    &[herd::ALL, killed::ALL, deploys::ALL, misbehaving::ALL, rollout::ALL, connections::ALL, disk::ALL, pressed::ALL];

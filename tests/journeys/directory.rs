@@ -1,12 +1,13 @@
 //! The state directory: one platform at a time, nobody else's, and everything is there again after a crash.
 
-use myna_tests::{Options, Platform, Result, Signal, Test, binary, ensure, json, tests};
+use myna_tests::{Options, Platform, Result, Signal, Test, binary, ensure, json, skip, tests};
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     thread,
 };
 
@@ -18,6 +19,7 @@ pub const ALL: &[Test] = tests![
     it_refuses_to_listen_beyond_loopback,
     a_directory_of_a_newer_version_is_refused_untouched,
     directories_that_are_not_safe_are_refused,
+    a_directory_in_memory_is_refused_unless_it_is_asked_for,
 ];
 
 // A4.1
@@ -156,5 +158,26 @@ fn directories_that_are_not_safe_are_refused() -> Result<()> {
     fs::create_dir(myna.dir())?;
     fs::write(myna.dir().join("thesis.txt"), "of somebody else")?;
     ensure!(refusal(&mut myna)?.contains("thesis.txt"), "a folder of other things is taken over");
+    Ok(())
+}
+
+// F20d
+fn a_directory_in_memory_is_refused_unless_it_is_asked_for() -> Result<()> {
+    let memory =
+        tempfile::Builder::new().prefix("myna-test-").tempdir_in("/dev/shm").map_err(|e| skip(format!("/dev/shm: {e}")))?;
+    if rustix::fs::statfs(memory.path())?.f_type as u32 != 0x0102_1994 {
+        return Err(skip("/dev/shm is no tmpfs here"));
+    }
+    let mut up = Command::new(binary()?);
+    up.args(["up", "--json", "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", "--dir"]).arg(memory.path().join("state"));
+    up.env("HOME", memory.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let refused = up.output()?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && said.contains("a reboot empties") && said.contains("--volatile"), "{said}");
+    let mut running = up.arg("--volatile").spawn()?;
+    let mut first = String::new();
+    BufReader::new(running.stdout.take().expect("stdout is piped")).read_line(&mut first)?;
+    let ended = myna_tests::kill(running.id(), Signal::TERM).and_then(|()| Ok(running.wait()?));
+    ensure!(first.contains("\"ready\":true") && ended?.success(), "{first}");
     Ok(())
 }

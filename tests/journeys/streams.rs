@@ -1,14 +1,16 @@
 //! Answers that arrive as they are written, and logs that can be followed.
 
-use myna_tests::{Platform, Result, Test, Value, Wire, ensure, json, skip, soon, tests};
+use myna_tests::{Options, Platform, Result, Test, Value, Wire, ensure, json, processes::resident, skip, soon, tests};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 pub const ALL: &[Test] = tests![
     a_streamed_answer_arrives_while_the_function_still_runs,
     invoke_with_response_stream_gives_boto3_its_chunks,
+    an_endless_stream_is_forwarded_in_constant_memory_up_to_its_limit,
     logs_are_read_by_cloudwatchs_own_calls,
     a_live_tail_shows_lines_as_they_come,
 ];
@@ -84,6 +86,70 @@ return {"length": len(text), "last": text[-1:], "ends": ends}
     ensure!(said["length"] == 300_001 && said["last"] == "z", "{said}");
     ensure!(said["ends"].as_array().is_some_and(|e| e.len() == 1 && e[0].get("ErrorCode").is_none()), "{said}");
     Ok(())
+}
+
+/// Writes for ever, as fast as it is read.
+const ENDLESS: &str = r#"
+export const handler = awslambda.streamifyResponse(async (event, out) => {
+  const piece = Buffer.alloc(1 << 20, "a");
+  for (;;) if (!out.write(piece)) await new Promise((ready) => out.once("drain", ready));
+});
+"#;
+const STREAM_MAX: u64 = 200 << 20;
+/// What the platform may grow by while a stream of that length goes through it.
+const GROWTH_MAX: u64 = 24 << 20;
+
+// F30b: to a client that stops reading for a while, by either way.
+fn an_endless_stream_is_forwarded_in_constant_memory_up_to_its_limit() -> Result<()> {
+    let myna = Platform::start_with(Options { args: vec!["--no-auth".into()], ..Options::default() })?;
+    needs_node(&myna)?;
+    let draft = myna.draft("endless", "").file("index.mjs", ENDLESS).set("Runtime", NODE).set("Handler", "index.handler");
+    let f = draft.set("MemorySize", 1769).set("Timeout", 60).create()?;
+    let settings = json!({"AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM"});
+    let made = f.operation("POST", "/2021-10-31/functions/endless/url", &settings)?;
+    let everybody =
+        json!({"StatementId": "all", "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"});
+    f.api("POST", "/policy", &everybody)?;
+    let host = made["FunctionUrl"].as_str().unwrap_or_default().trim_start_matches("http://").trim_end_matches('/').to_owned();
+
+    let invoke = "POST /2021-11-15/functions/endless/response-streaming-invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
+    let (bytes, whole, tail) = slowly(&myna, invoke)?;
+    ensure!(whole && (STREAM_MAX - (1 << 20)..=STREAM_MAX + (8 << 20)).contains(&bytes), "{bytes} bytes, whole: {whole}");
+    let tail = String::from_utf8_lossy(&tail);
+    ensure!(tail.contains("InvokeComplete") && tail.contains("Function.ResponseSizeTooLarge"), "the limit is named: {tail}");
+
+    // Plain HTTP has no way to name it: the answer breaks off, and is never a shorter whole one.
+    let (bytes, whole, _) = slowly(&myna, &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"))?;
+    ensure!(!whole && (STREAM_MAX - (1 << 20)..=STREAM_MAX).contains(&bytes), "{bytes} bytes, whole: {whole}");
+    Ok(())
+}
+
+/// Reads a chunked answer to its end, with a pause in it, and watches the platform's memory. How many bytes came, whether their end
+/// did, and the last of them.
+fn slowly(myna: &Platform, request: &str) -> Result<(u64, bool, Vec<u8>)> {
+    let mut wire = Wire::open(&myna.ready().aws)?;
+    wire.send(request.as_bytes())?;
+    let head = wire.head()?;
+    ensure!(head.status == 200, "{head:?}");
+    let before = resident(myna.pid())?;
+    let (mut bytes, mut most, mut tail) = (0, before, Vec::new());
+    loop {
+        let Ok(chunk) = wire.chunk() else { return Ok((bytes, false, tail)) };
+        if chunk.is_empty() {
+            return Ok((bytes, true, tail));
+        }
+        let now = bytes + chunk.len() as u64;
+        if now >> 20 != bytes >> 20 {
+            most = most.max(resident(myna.pid())?);
+            ensure!(most - before <= GROWTH_MAX, "after {now} bytes the platform has grown by {}", most - before);
+        }
+        if bytes < 32 << 20 && now >= 32 << 20 {
+            thread::sleep(Duration::from_secs(1));
+        }
+        bytes = now;
+        tail.extend(chunk);
+        tail.drain(..tail.len().saturating_sub(1024));
+    }
 }
 
 // C6

@@ -27,3 +27,13 @@ pub fn scaled(what: &str, short: usize, full: usize) -> usize {
         short
     }
 }
+
+/// Numbers from 0: so many in every run, as many as fit into `full` in soak.
+pub fn rounds(what: &str, short: usize, full: Duration) -> impl Iterator<Item = usize> {
+    let lasts = soaking().map(|left| left.min(full));
+    if let Some(lasts) = lasts {
+        println!("{what}: for {} s (in every run {short})", lasts.as_secs());
+    }
+    let began = Instant::now();
+    (0..).take_while(move |n| lasts.map_or(*n < short, |lasts| began.elapsed() < lasts))
+}

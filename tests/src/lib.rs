@@ -10,7 +10,9 @@
 //! ```
 
 mod browser;
+mod cgroup;
 mod clients;
+mod disk;
 mod function;
 mod http;
 mod leaks;
@@ -24,10 +26,12 @@ mod sign;
 mod wire;
 
 pub use browser::Browser;
+pub use cgroup::Group;
 pub use clients::{aws_cli, compare, deps, python};
+pub use disk::on_small_disk;
 pub use function::{Answer, Draft, Function};
 pub use http::{Http, Response};
-pub use length::scaled;
+pub use length::{rounds, scaled};
 pub use package::zip;
 pub use platform::{Options, Platform, Ready, binary};
 pub use processes::{kill, soon};

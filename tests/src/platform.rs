@@ -59,6 +59,10 @@ pub struct Options {
     pub user: Option<u32>,
     /// A program and its arguments that start the platform, in front of its own.
     pub through: Vec<String>,
+    /// A folder of its home that its state directory lies in; it must be there before the start.
+    pub within: Option<&'static str>,
+    /// Control groups that it starts in.
+    pub groups: Vec<PathBuf>,
 }
 
 pub struct Platform {
@@ -164,7 +168,10 @@ impl Platform {
     fn command(&self) -> Result<Command> {
         let hard = getrlimit(Resource::Nofile).maximum.map_or("unlimited".to_owned(), |n| n.to_string());
         let (soft, hard) = self.options.descriptors_max.map_or((SHELL_NOFILE, hard), |n| (n, n.to_string()));
-        let mut c = Command::new("prlimit");
+        let mut c = Command::new("sh");
+        let join = r#"for group in $GROUPS_TO_JOIN; do echo $$ > "$group/cgroup.procs" || exit 1; done; unset GROUPS_TO_JOIN; exec "$@""#;
+        let groups: Vec<_> = self.options.groups.iter().map(|g| g.to_string_lossy()).collect();
+        c.args(["-c", join, "sh", "prlimit"]).env("GROUPS_TO_JOIN", groups.join(" "));
         c.arg(format!("--nofile={soft}:{hard}"));
         c.args(["setpriv", "--pdeathsig", "KILL"]).args(self.identity()).arg("--");
         c.args(&self.options.through).arg(self.program()?).arg("up").arg("--dir").arg(self.dir());
@@ -214,7 +221,7 @@ impl Platform {
 
     /// The state directory.
     pub fn dir(&self) -> PathBuf {
-        self.home().join(".myna")
+        self.home().join(self.options.within.unwrap_or_default()).join(".myna")
     }
 
     /// The folder of the user who started it.
@@ -289,6 +296,15 @@ impl Platform {
         }
         self.signal(Signal::TERM)?;
         self.ended()
+    }
+
+    /// Stopped at the end of a test, with what that must show.
+    pub fn stop_if_running(&mut self) -> Result<()> {
+        if self.running.is_some() {
+            let status = self.stop()?;
+            ensure!(status.success(), "after SIGTERM the platform ended with {status}");
+        }
+        Ok(())
     }
 
     /// Waits for its end and looks for what it left behind.

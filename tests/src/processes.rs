@@ -79,6 +79,13 @@ pub fn soon(mut is: impl FnMut() -> bool) -> bool {
     }
 }
 
+/// Bytes that a process has in memory.
+pub fn resident(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = text.lines().find_map(|l| l.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.map(|k| k * 1024).with_context(|| format!("no VmRSS for {pid}"))
+}
+
 /// Whether a process is there, as a zombie too.
 pub fn exists(pid: u32) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap_or(false)

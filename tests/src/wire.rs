@@ -1,9 +1,10 @@
 //! Bare bytes over TCP, for what no proper client would send.
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::net;
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
     time::Duration,
 };
 
@@ -33,9 +34,17 @@ impl Raw {
 impl Wire {
     /// Connects to `http://host:port`.
     pub fn open(url: &str) -> Result<Self> {
+        Self::open_from(url, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same from one of this machine's own addresses (127.0.0.0/8).
+    pub fn open_from(url: &str, from: Ipv4Addr) -> Result<Self> {
         let at: SocketAddr =
             url.trim_start_matches("http://").trim_end_matches('/').parse().with_context(|| format!("no address: {url}"))?;
-        let stream = TcpStream::connect(at).with_context(|| format!("can't connect to {at}"))?;
+        let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None)?;
+        net::bind(&socket, &SocketAddrV4::new(from, 0)).with_context(|| format!("can't connect from {from}"))?;
+        net::connect(&socket, &at).with_context(|| format!("can't connect to {at}"))?;
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream, held: Vec::new() })

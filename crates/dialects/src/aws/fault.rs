@@ -170,8 +170,8 @@ impl From<Fault> for WireError {
             });
             error.retry_after = error.retry_after.or(Some(Duration::from_secs(1)));
         }
-        if fault.cause == Cause::Exhausted && error.status == 429 {
-            error.reason = Some("ConcurrentInvocationLimitExceeded");
+        if fault.cause == Cause::Exhausted {
+            error.reason = (error.status == 429).then_some("ConcurrentInvocationLimitExceeded");
             error.blame = Some("Service");
             error.retry_after = error.retry_after.or(Some(Duration::from_secs(1)));
         }

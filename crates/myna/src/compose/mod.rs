@@ -30,9 +30,17 @@ use model::{
 };
 use node::Node;
 use sandbox_process::Process;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    time::Duration,
+};
 use store::Store;
 
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
 /// How often a stopping platform looks for calls that are still running.
 const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -157,14 +165,15 @@ impl Built {
         for dialect in &self.dialects {
             dialect.start(self.node.clone()).await?;
         }
+        let retention = maintain(self.loops.clone(), self.store.clone(), self.engine.clone())?;
         let mut beside = tokio::task::JoinSet::new();
         beside.spawn(housekeep(self.loops.clone(), self.engine.clone()));
-        beside.spawn(maintain(self.loops.clone(), self.store.clone(), self.engine.clone()));
         self.host.set_phase(host::Phase::Ready);
         ready(&self.host);
         beside.spawn(give_up(self.loops.clone(), stop.clone()));
         beside.spawn(drain(self.host.clone(), self.engine.clone(), stop.drain.clone()));
         let report = self.doors.serve(gateway::Limits::default(), stop).await;
+        drop(retention);
         beside.shutdown().await;
         self.engine.shutdown().await;
         let host = self.host.clone();
@@ -193,7 +202,7 @@ async fn drain(host: Arc<Host>, engine: Arc<Engine>, begun: model::Cancel) {
     loop {
         let left = engine.in_flight();
         if said != Some(left) {
-            tracing::info!("stopping: no more requests are taken, {left} calls are still running");
+            tracing::info!("stopping: no more requests are taken; calls that are not over: {left}");
             said = Some(left);
         }
         tokio::time::sleep(DRAIN_LOOK_EVERY).await;
@@ -263,24 +272,22 @@ fn follow_commits(store: &Arc<Store>, engine: &Arc<Engine>, dialects: &[Arc<dyn 
     });
 }
 
-/// Retention, every minute.
-async fn maintain(loops: Arc<Loops>, store: Arc<Store>, engine: Arc<Engine>) {
-    let rounds = || {
-        let (store, engine) = (store.clone(), engine.clone());
-        async move {
-            let mut each_minute = tokio::time::interval(Duration::from_secs(60));
-            loop {
-                each_minute.tick().await;
-                let (store, in_use) = (store.clone(), engine.packages_in_use());
-                match tokio::task::spawn_blocking(move || store.maintain(&in_use)).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => tracing::error!("retention failed: {error}"),
-                    Err(broken_off) => std::panic::resume_unwind(broken_off.into_panic()),
-                }
+/// Retention, every minute, until what this returns is dropped. On a thread of its own from the start: a machine that is out of
+/// processes later must not keep it from making room.
+fn maintain(loops: Arc<Loops>, store: Arc<Store>, engine: Arc<Engine>) -> std::io::Result<Sender<()>> {
+    let (held, ended) = mpsc::channel();
+    let rounds = move || {
+        loop {
+            if let Err(error) = store.maintain(&engine.packages_in_use()) {
+                tracing::error!("retention failed: {error}");
+            }
+            if ended.recv_timeout(RETENTION_EVERY) != Err(RecvTimeoutError::Timeout) {
+                return;
             }
         }
     };
-    loops.watch("retention", rounds).await;
+    std::thread::Builder::new().name("retention".into()).spawn(move || loops.run("retention", rounds))?;
+    Ok(held)
 }
 
 /// Language environments, found again only when something may have changed.
@@ -298,5 +305,28 @@ struct InstancePlane(Arc<AwsDoor>);
 impl Plane for InstancePlane {
     fn plane(&self, request: Request, caller: InstanceCaller) -> Fut<'_, Response> {
         Box::pin(self.0.plane(request, caller))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // F12
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_is_given_up_stops_the_platform_at_once() {
+        let (loops, stop) = (Loops::alone(), gateway::Stop::default());
+        let watch = tokio::spawn(give_up(loops.clone(), stop.clone()));
+        let mut runs = 0;
+        let fails = loops.watch("housekeeper", || {
+            runs += 1;
+            assert!(!stop.now.is_cancelled(), "run again after it was given up");
+            async { panic!("out of order") }
+        });
+        fails.await;
+        watch.await.unwrap();
+        assert!(stop.now.is_cancelled() && stop.drain.is_cancelled());
+        assert_eq!(runs, model::limits::LOOP_PANICS_MAX + 1);
+        assert!(loops.broken().is_some_and(|why| why.contains("housekeeper") && why.contains("out of order")));
     }
 }

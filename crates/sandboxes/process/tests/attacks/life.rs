@@ -6,7 +6,7 @@ use crate::{
 };
 use model::{
     ports::{Instance, Sandbox},
-    sandbox::Exit,
+    sandbox::{Exit, Mount},
 };
 use std::{
     io::{BufRead, BufReader},
@@ -23,6 +23,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("two_hundred_lives_leave_nothing", two_hundred),
     ("a_killed_platform_takes_everything_along", platform_killed),
     ("a_killed_spawner_is_replaced", spawner_killed),
+    ("a_spawner_that_stands_still_holds_up_nobody", spawner_stopped),
     ("a_plain_user_gets_the_same_walls", plain_user),
 ];
 
@@ -251,6 +252,41 @@ fn spawner_killed(rig: &Rig) -> Verdict {
         let next = rig.instance(|_| ()).await;
         assert_eq!(run(&*next, &["say", "again"]).await.1, "again\n");
         next.kill().await;
+    });
+    Verdict::Passed
+}
+
+/// Orders that nobody reads pile up; whoever gives one more is refused instead of waiting for room.
+fn spawner_stopped(rig: &Rig) -> Verdict {
+    let signal = |pid: u32, signal| assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
+    rig.wait(async {
+        let instance = rig.instance(|_| ()).await;
+        let ours = descendants(std::process::id());
+        let spawner = helpers().into_iter().find(|pid| ours.contains(pid)).expect("a spawner");
+        signal(spawner, libc::SIGSTOP);
+        // Were an order to wait for room, this thread would stand still too.
+        let (over, rescue) = std::sync::mpsc::channel::<()>();
+        let rescuer = std::thread::spawn(move || {
+            let _ = rescue.recv_timeout(Duration::from_secs(30));
+            signal(spawner, libc::SIGCONT);
+        });
+        let began = Instant::now();
+        let mounts: Vec<_> = (0..60).map(|n| Mount { target: format!("/opt/{n}").into(), ..rig.code() }).collect();
+        let refused = loop {
+            let order = instance.attach(mounts.clone(), crate::rig::limits());
+            match tokio::time::timeout(Duration::from_millis(1), order).await {
+                Ok(answer) => break answer.expect_err("nobody can have answered"),
+                Err(_waits) => assert!(began.elapsed() < Duration::from_secs(25), "the spawner takes any number of orders"),
+            }
+        };
+        assert_eq!(refused.cause, model::Cause::Exhausted, "{refused}");
+        assert_eq!(run(&*instance, &["say", "on"]).await.1, "on\n", "what runs goes on");
+        drop(over);
+        rescuer.join().unwrap();
+        let next = rig.instance(|_| ()).await;
+        assert_eq!(run(&*next, &["say", "again"]).await.1, "again\n");
+        next.kill().await;
+        instance.kill().await;
     });
     Verdict::Passed
 }
