@@ -41,7 +41,7 @@ impl Wire {
     pub fn open_from(url: &str, from: Ipv4Addr) -> Result<Self> {
         let at: SocketAddr =
             url.trim_start_matches("http://").trim_end_matches('/').parse().with_context(|| format!("no address: {url}"))?;
-        let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None)?;
+        let socket = net::socket_with(net::AddressFamily::INET, net::SocketType::STREAM, net::SocketFlags::CLOEXEC, None)?;
         net::bind(&socket, &SocketAddrV4::new(from, 0)).with_context(|| format!("can't connect from {from}"))?;
         net::connect(&socket, &at).with_context(|| format!("can't connect to {at}"))?;
         let stream = TcpStream::from(socket);
