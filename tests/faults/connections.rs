@@ -64,9 +64,12 @@ fn idle_connections_cost_little() -> Result<()> {
         idle.push(wire);
     }
     let calls = scaled("calls beside them, by each of four clients", 25, 5000);
+    let one = |n| {
+        ensure!(f.call(json!(n))? == n, "a call beside idle connections");
+        Ok(())
+    };
     thread::scope(|s| {
-        let callers: Vec<_> =
-            (0..4).map(|_| s.spawn(|| (0..calls).try_for_each(|n| Ok(ensure!(f.call(json!(n))? == n))))).collect();
+        let callers: Vec<_> = (0..4).map(|_| s.spawn(|| (0..calls).try_for_each(one))).collect();
         callers.into_iter().try_for_each(|c| c.join().expect("a caller does not panic"))
     })?;
     let cost = resident(myna.pid())?.saturating_sub(before) / idle.len() as u64;

@@ -158,9 +158,9 @@ fn a_drain_says_how_many_calls_are_left_and_has_an_end() -> Result<()> {
         myna.signal(Signal::TERM)?;
         ensure!(soon(|| left(&myna.log()).contains(&2)), "it says what it waits for: {}", myna.log());
         // Nobody new gets in.
-        let turned_away = Wire::open(&aws).map_or(true, |mut w| {
-            w.try_send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                && !w.answer().ok().flatten().is_some_and(|a| a.status == 200)
+        let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let turned_away = Wire::open(&aws).map_or(true, |mut wire| {
+            !wire.try_send(request) || wire.answer().ok().flatten().is_none_or(|answer| answer.status != 200)
         });
         ensure!(turned_away, "a stopping platform takes new work");
         calls.into_iter().try_for_each(|c| c.join().expect("a caller does not panic").map(drop))
