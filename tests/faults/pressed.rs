@@ -44,15 +44,15 @@ fn under_memory_pressure_instances_die_and_the_platform_lives() -> Result<()> {
     let config = Some("[engine]\nmemory_mib = 4096\nprestarted = 0\n".to_owned());
     let myna = Platform::start_with(Options { config, groups: vec![group.path()], ..Options::default() })?;
     let source = "import time\nheld = []\ndef handler(event, context):\n    held.append(bytearray(event << 20))\n    print('begun', flush=True)\n    \
-                  time.sleep(4)\n    return len(held)\n";
+                  time.sleep(3)\n    return len(held)\n";
     let f = myna.draft("grows", source).set("Timeout", 60).set("MemorySize", 256).create()?;
     let idle = myna.python("quiet", "def handler(event, context):\n    return event\n")?;
     idle.call(json!(0))?;
     let pid = myna.pid();
     let used: u64 = group.get("memory.usage_in_bytes")?.trim().parse()?;
-    group.set("memory.limit_in_bytes", &(used + 90 * MIB).to_string())?;
+    group.set("memory.limit_in_bytes", &(used + 60 * MIB).to_string())?;
     let answers = thread::scope(|s| -> Result<Vec<_>> {
-        let calls: Vec<_> = (0..12).map(|_| s.spawn(|| f.invoke(&json!(12)))).collect();
+        let calls: Vec<_> = (0..12).map(|_| s.spawn(|| f.invoke(&json!(2)))).collect();
         calls.into_iter().map(|c| c.join().expect("a call does not panic")).collect()
     })?;
     let kills = group.get("memory.oom_control")?;

@@ -271,7 +271,7 @@ fn spawner_stopped(rig: &Rig) -> Verdict {
             signal(spawner, libc::SIGCONT);
         });
         let began = Instant::now();
-        let mounts: Vec<_> = (0..60).map(|n| Mount { target: format!("/opt/{n}").into(), ..rig.code() }).collect();
+        let mounts: Vec<_> = (0..60).map(|n| Mount { target: format!("/opt/{n}"), ..rig.code() }).collect();
         let refused = loop {
             let order = instance.attach(mounts.clone(), crate::rig::limits());
             match tokio::time::timeout(Duration::from_millis(1), order).await {
