@@ -81,6 +81,7 @@ fn limits_lowered_while_it_runs_are_answered_and_survived() -> Result<()> {
     let warm = myna.python("warm", "def handler(event, context):\n    return event\n")?;
     let cold = myna.python("cold", "import time\ndef handler(event, context):\n    time.sleep(0.2)\n    return event\n")?;
     warm.call(json!(0))?;
+    thread::sleep(Duration::from_secs(scaled("seconds in which idle threads may end", 0, 15) as u64));
     let now = group.get("pids.current")?;
     group.set("pids.max", now.trim())?;
     let refused = cold.invoke(&json!(1))?;
@@ -90,6 +91,9 @@ fn limits_lowered_while_it_runs_are_answered_and_survived() -> Result<()> {
     );
     ensure!(!refused.text().is_empty(), "a refusal without a reason");
     ensure!(warm.call(json!(1))? == 1, "what runs goes on");
+    // By threads that were kept for it.
+    myna.draft("new", "def handler(event, context):\n    return event\n").create()?;
+    ensure!(myna.logged("warm", "START")? > 0, "logs are read");
     group.set("pids.max", "max")?;
     ensure!(soon(|| cold.call(json!(2)).is_ok_and(|said| said == 2)), "it did not recover from processes running out");
 

@@ -37,5 +37,8 @@ pub const LOOP_PANICS_WITHIN: Duration = Duration::from_secs(600);
 /// Before a loop that panicked is run again; twice as long each time.
 pub const LOOP_PAUSE: Duration = Duration::from_millis(100);
 
+/// Threads for what blocks: unpacking, reading logs, looking for runtimes. More of it waits.
+pub const BLOCKING_THREADS_MAX: usize = 32;
+
 /// Nesting of a JSON document on a control plane.
 pub const JSON_DEPTH_MAX: usize = 64;

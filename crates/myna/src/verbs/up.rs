@@ -10,6 +10,7 @@ use crate::{
     compose::{Built, Config, Ended, Host},
     platform::registry,
 };
+use model::limits::BLOCKING_THREADS_MAX;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -48,6 +49,9 @@ pub struct Args {
     pub account: Option<String>,
 }
 
+/// As good as for ever.
+const KEPT: Duration = Duration::from_secs(365 * 86_400);
+
 /// The line that `--json` prints once the platform takes calls.
 #[derive(serde::Serialize)]
 struct Announcement<'a> {
@@ -72,7 +76,14 @@ pub fn run(ctx: &Ctx, args: Args) -> Done {
     let lines = Lines::start(std::io::stderr()).doing("the platform can't start")?;
     tracing_subscriber::fmt().with_writer(lines.clone()).with_max_level(tracing::Level::INFO).with_target(false).init();
     // One thread serves: on it a call meets no lock that anybody else holds. The main thread, since sandboxes end with it.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing("the platform can't start")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(KEPT)
+        .build()
+        .doing("the platform can't start")?;
+    // One from the start, and none ever goes: on a machine that has no process left, what blocks waits for these.
+    drop(runtime.spawn_blocking(|| ()));
     let ended = runtime.block_on(serve(ctx, config, began));
     runtime.shutdown_timeout(Duration::from_secs(2));
     lines.flush();
