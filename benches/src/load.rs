@@ -14,13 +14,32 @@ pub struct Measured {
     pub per_second: f64,
 }
 
+impl Measured {
+    /// The better of both in every figure.
+    pub fn best(self, other: Self) -> Self {
+        Self {
+            p50_us: self.p50_us.min(other.p50_us),
+            p99_us: self.p99_us.min(other.p99_us),
+            per_second: self.per_second.max(other.per_second),
+        }
+    }
+    pub fn p50(&self) -> String {
+        format!("p50 {:.0} µs", self.p50_us)
+    }
+    pub fn rate(&self) -> String {
+        format!("{:.0}/s", self.per_second)
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What is sent, again and again. Made anew for each request where it carries a signature with a time in it.
 pub type Request = dyn Fn() -> Vec<u8> + Send + Sync;
 
 /// `callers` connections, `calls` calls altogether, after a tenth as many to warm up.
 pub fn run(address: &str, request: &Request, callers: usize, calls: usize) -> anyhow::Result<Measured> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let measured = async {
         drive(address, request, callers, (calls / 10).max(callers)).await?;
         let began = Instant::now();
         let mut times = drive(address, request, callers, calls).await?;
@@ -28,6 +47,9 @@ pub fn run(address: &str, request: &Request, callers: usize, calls: usize) -> an
         times.sort_unstable();
         let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e6;
         Ok(Measured { p50_us: at(0.5), p99_us: at(0.99), per_second })
+    };
+    runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, measured).await.with_context(|| format!("{calls} calls took longer than {PATIENCE:?}"))?
     })
 }
 
@@ -63,13 +85,30 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<
         if !head.starts_with("HTTP/1.1 200") {
             bail!("answered {:?}", String::from_utf8_lossy(buffer));
         }
-        let length = head.lines().find_map(|l| l.split_once(':').filter(|h| h.0.eq_ignore_ascii_case("content-length")));
-        let length: usize = length.context("an answer without content-length")?.1.trim().parse()?;
-        while buffer.len() < end + 4 + length {
+        let header = |name: &str| {
+            let mut lines = head.lines().filter_map(|l| l.split_once(':'));
+            lines.find(|h| h.0.eq_ignore_ascii_case(name)).map(|h| h.1.trim())
+        };
+        let length: Option<usize> = header("content-length").map(str::parse).transpose()?;
+        anyhow::ensure!(length.is_some() || header("transfer-encoding") == Some("chunked"), "an answer of unknown length");
+        // Answers are small and hold no line of their own that is an end of chunks.
+        while length.map_or(!buffer.ends_with(b"0\r\n\r\n"), |n| buffer.len() < end + 4 + n) {
             if stream.read_buf(buffer).await? == 0 {
                 bail!("the answer broke off");
             }
         }
         return Ok(());
     }
+}
+
+/// An empty JSON object, posted.
+pub fn post(host: &str, path: &str) -> Box<Request> {
+    let text = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}");
+    Box::new(move || text.clone().into_bytes())
+}
+
+/// One call over a connection of its own.
+pub fn once(address: &str, request: &Request) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, caller(address, request, 1)).await? }).map(drop)
 }

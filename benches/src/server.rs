@@ -11,6 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The longest that an answer over the admin socket may take; no row calls anything that takes longer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// Where the built programs are.
 pub struct Bench {
     pub programs: PathBuf,
@@ -22,27 +25,43 @@ impl Bench {
     pub fn from_env() -> anyhow::Result<Self> {
         let own = std::env::current_exe()?;
         let programs = own.parent().context("a program lies in a folder")?.to_owned();
-        Ok(Self { programs, deps: std::env::var_os("MYNA_TEST_DEPS").map(Into::into) })
+        Ok(Self { programs, deps: std::env::var_os("MYNA_BENCH_DEPS").map(Into::into) })
     }
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
     }
+    /// A frozen file beside the references' sources.
+    pub fn frozen(&self, name: &str) -> String {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/ref/").to_owned() + name
+    }
 }
 
 /// A process that ends with this value.
-pub struct Running(Child);
+pub struct Running {
+    child: Child,
+    /// It leads a process group, which ends with it.
+    group: bool,
+}
 
 impl Running {
     pub fn start(command: &mut Command) -> anyhow::Result<Self> {
         let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("start {command:?}"))?;
-        Ok(Self(child))
+        Ok(Self { child, group: false })
+    }
+    pub fn with_group(mut self) -> Self {
+        self.group = true;
+        self
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        if self.group {
+            // By its number, before it is waited for: until then nobody else can have it.
+            let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.child.id())]).status();
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -77,7 +96,6 @@ pub struct Myna {
     pub ready: Ready,
     pub startup: Duration,
     folder: tempfile::TempDir,
-    program: PathBuf,
 }
 
 impl Myna {
@@ -85,9 +103,8 @@ impl Myna {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("myna.toml");
         std::fs::write(&file, config)?;
-        let program = bench.program("myna");
         let began = Instant::now();
-        let mut child = Command::new(&program)
+        let mut child = Command::new(bench.program("myna"))
             .args(["up", "--json", "--volatile", "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", "--config"])
             .arg(&file)
             .arg("--dir")
@@ -99,7 +116,15 @@ impl Myna {
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("stdout was asked for")?).read_line(&mut line)?;
         let ready = serde_json::from_str(&line).with_context(|| format!("myna up said {line:?}"))?;
-        Ok(Self { child, ready, startup: began.elapsed(), folder, program })
+        Ok(Self { child, ready, startup: began.elapsed(), folder })
+    }
+
+    /// Stop without waiting for what is in flight.
+    pub fn stop_now(self) {
+        for _ in 0..2 {
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -108,17 +133,12 @@ impl Myna {
     pub fn address(&self) -> &str {
         self.ready.aws.trim_start_matches("http://")
     }
+    /// The platform's own folder.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
     pub fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// The command line against this platform; its standard output.
-    pub fn cli(&self, args: &[&str]) -> anyhow::Result<String> {
-        let out = Command::new(&self.program).arg("--dir").arg(self.folder.path().join("state")).args(args).output()?;
-        if !out.status.success() {
-            bail!("myna {args:?}: {}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-        }
-        Ok(String::from_utf8(out.stdout)?)
     }
 
     /// One request over the admin socket.
@@ -128,13 +148,14 @@ impl Myna {
     }
 }
 
-/// One call of a function over the admin socket; whatever it answers.
-pub fn invoke(admin: &Path, name: &str, payload: &[u8]) -> anyhow::Result<()> {
-    ask(admin, "POST", &format!("/2015-03-31/functions/{name}/invocations"), payload).map(drop)
+/// One call of a function over the admin socket; its answer.
+pub fn invoke(admin: &Path, name: &str, payload: &[u8]) -> anyhow::Result<String> {
+    ask(admin, "POST", &format!("/2015-03-31/functions/{name}/invocations"), payload)
 }
 
 fn ask(admin: &Path, method: &str, path: &str, body: &[u8]) -> anyhow::Result<String> {
     let mut socket = UnixStream::connect(admin)?;
+    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n");
     write!(socket, "{head}content-length: {}\r\n\r\n", body.len())?;
     socket.write_all(body)?;

@@ -4,13 +4,20 @@ use crate::{cargo, deps};
 use anyhow::{Result, bail};
 use std::process::Command;
 
+/// Rows that stand beside other people's servers.
+const WITH_PEERS: &str = "peers";
+
+/// Rows by name, else all of them; `--record` writes the table of all into docs/benchmarks.md.
 pub fn bench(args: &[String]) -> Result<bool> {
-    deps::install()?.iter().for_each(|l| println!("{l}"));
+    if args.iter().all(|a| a.starts_with("--")) || args.iter().any(|a| a == WITH_PEERS) {
+        deps::peers()?.iter().for_each(|l| println!("{l}"));
+    }
     let built = cargo::build(&["--release", "--package", "myna", "--package", "myna-benches", "--bins"])?;
     let path = |target: &str| built.iter().find(|b| !b.is_test && b.target == target).map(|b| b.path.clone());
-    let (Some(myna), Some(bench)) = (path("myna"), path("bench")) else { bail!("the binary or its benchmarks were not built") };
+    // The programs that it measures lie beside it.
+    let (Some(_), Some(bench)) = (path("myna"), path("bench")) else { bail!("the binary or its benchmarks were not built") };
     let mut c = Command::new(bench);
-    c.args(args).env("MYNA_BIN", myna).env("MYNA_TEST_DEPS", deps::dir()).current_dir(crate::root());
+    c.args(args).env("MYNA_BENCH_DEPS", deps::dir()).env("MYNA_BENCH_OUT", cargo::target_dir().join("bench"));
     Ok(c.status()?.success())
 }
 

@@ -27,7 +27,7 @@ usage: cargo xtask COMMAND
   check         formatting, lints and unit tests: run it before a commit
   spec          writes SPECIFICATION.md's tables from tests/acceptance.toml (--check only compares)
   demo          builds the binary and shows the story on real functions
-  bench         Myna beside its frozen references, in one run
+  bench [ROW…]  Myna beside its frozen references, in one run (--record writes the table into docs/benchmarks.md)
   soak          the fault tests at their full lengths (--hours N, 2 unless told)
   dist          release binary, list of licences, checksum, below target/dist
 ";

@@ -1,7 +1,8 @@
 //! The names of all tests, read from the sources: so that a proof can be checked without building anything.
 //!
-//! Four kinds count: a function below an attribute that ends in `test` (libtest's, tokio's); a name in a `tests![…]` list of the
+//! Four kinds of tests count: a function below an attribute that ends in `test` (libtest's, tokio's); a name in a `tests![…]` list of the
 //! integration program; a pair of name and function in the list of a runner of its own; the folder of a conformance case. A commented-out or unlisted function does not.
+//! Beside them, the rows of the benchmark, as `bench: ROW`.
 
 use anyhow::{Context, Result};
 use std::{
@@ -11,6 +12,10 @@ use std::{
 };
 
 const SOURCES: &[&str] = &["crates", "tests", "xtask", "benches", "examples"];
+
+/// What a proof begins with that names a row of the benchmark.
+pub const BENCH: &str = "bench: ";
+const BENCH_ROWS: &str = "benches/src/rows/mod.rs";
 
 pub fn tests(root: &Path) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
@@ -28,7 +33,15 @@ pub fn tests(root: &Path) -> Result<BTreeSet<String>> {
     for dialect in folders(&root.join("tests/conformance")) {
         found.extend(folders(&dialect).iter().filter_map(|case| Some(case.file_name()?.to_str()?.to_owned())));
     }
+    let rows = fs::read_to_string(root.join(BENCH_ROWS)).with_context(|| format!("can't read {BENCH_ROWS}"))?;
+    found.extend(bench_rows(&rows).map(|row| format!("{BENCH}{row}")));
     Ok(found)
+}
+
+/// The name of each `("name", seconds, function),` in the benchmark's list.
+fn bench_rows(text: &str) -> impl Iterator<Item = &str> {
+    let list = text.split_once("pub const ALL").map_or("", |(_, rest)| rest).split("];").next().unwrap_or_default();
+    list.lines().map(str::trim).filter_map(|l| l.strip_prefix("(\"")?.split_once("\", ").map(|(name, _)| name))
 }
 
 fn folders(at: &Path) -> Vec<PathBuf> {
@@ -100,6 +113,14 @@ fn paired(text: &str, found: &mut BTreeSet<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_the_benchmark_are_found_by_their_list() {
+        let text = "use x;\n(\"outside\", 1, f),\npub const ALL: &[Row] = &[\n    (\"warm\", 60, warm::rows),\n    // (\"gone\", 1, f),\n    (\"scale-up\", 9, scale::rows),\n];\n";
+        assert_eq!(bench_rows(text).collect::<Vec<_>>(), ["warm", "scale-up"]);
+        let found = tests(&crate::root()).expect("the clone can be read");
+        assert!(found.contains("bench: warm") && !found.contains("warm"));
+    }
 
     #[test]
     fn tests_are_found_by_attribute_and_by_list() {

@@ -1,4 +1,4 @@
-//! The acceptance list: what must hold, and what proves it.
+//! The acceptance list: what must hold, and what proves it: a test by its name, or a row of the benchmark as `bench: ROW`.
 //!
 //! `tests/acceptance.toml` is the source. SPECIFICATION.md shows it: its head is written by hand, what stands below the marker is
 //! generated. The tests of this file are what makes a missing number, a proof that names no test, or a stale page fail the build.
@@ -99,11 +99,36 @@ fn wrong(source: &Source, tests: &BTreeSet<String>) -> Vec<String> {
             ([_, ..], Some(_)) => found.push(format!("{id} is proved and pending: give each part a row of its own")),
             (proofs, _) => {
                 let unknown = proofs.iter().filter(|p| !tests.contains(*p));
-                found.extend(unknown.map(|p| format!("{id} names the test {p}, which does not exist")));
+                found.extend(unknown.map(|p| format!("{id} names the {}, which does not exist", kind(p))));
             }
         }
     }
     found
+}
+
+fn kind(proof: &str) -> String {
+    match proof.strip_prefix(names::BENCH) {
+        Some(row) => format!("benchmark's row {row}"),
+        None => format!("test {proof}"),
+    }
+}
+
+/// What is wrong with the table of numbers in the page's hand-written head: each names the row of the benchmark that holds it.
+fn wrong_numbers(head: &str, tests: &BTreeSet<String>) -> Vec<String> {
+    let table = head.split_once("\n## Numbers\n").map_or("", |(_, rest)| rest).split("\n## ").next().unwrap_or_default();
+    let rows: Vec<(&str, &str)> = table
+        .lines()
+        .filter_map(|l| l.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "))
+        .filter(|(promise, held)| *promise != "promise" && !held.starts_with("---"))
+        .collect();
+    if rows.is_empty() {
+        return vec!["the page's head has no table of numbers".to_owned()];
+    }
+    let held = |by: &str| {
+        by.strip_prefix('`').and_then(|b| b.strip_suffix('`')).is_some_and(|b| b.starts_with(names::BENCH) && tests.contains(b))
+    };
+    let unheld = rows.iter().filter(|(_, by)| !by.starts_with("pending: ") && !held(by));
+    unheld.map(|(promise, by)| format!("{by:?} holds no number, but should: {promise}")).collect()
 }
 
 /// `H29a` is a part of `H29`; `E` and `F` have parts of their own letters.
@@ -113,8 +138,10 @@ fn without_part(id: &str) -> &str {
 
 fn table(source: &Source) -> String {
     let proved = source.rows().filter(|(_, r)| !r.proof.all().is_empty()).count();
-    let mut page =
-        format!("\n{proved} of {} rows are proved by a test; the others say what they wait for.\n", source.rows().count());
+    let mut page = format!(
+        "\n{proved} of {} rows are proved by a test or a row of the benchmark; the others say what they wait for.\n",
+        source.rows().count()
+    );
     for (title, rows) in source.sections() {
         page += &format!("\n## {title}\n\n| number | must hold | proof |\n| --- | --- | --- |\n");
         let mut ordered: Vec<_> = rows.iter().collect();
@@ -158,9 +185,11 @@ pub fn run(args: &[String]) -> Result<bool> {
     };
     let root = crate::root();
     let source = Source::read(&root)?;
-    let wrong = wrong(&source, &names::tests(&root)?);
-    wrong.iter().for_each(|w| println!("{SOURCE}: {w}"));
+    let names = names::tests(&root)?;
+    let mut wrong: Vec<_> = wrong(&source, &names).into_iter().map(|w| format!("{SOURCE}: {w}")).collect();
     let (now, wanted) = page(&root, &source)?;
+    wrong.extend(wrong_numbers(&now, &names).into_iter().map(|w| format!("{PAGE}: {w}")));
+    wrong.iter().for_each(|w| println!("{w}"));
     let stale = now != wanted;
     if stale && check {
         println!("{PAGE} is stale: run cargo xtask spec");
@@ -195,15 +224,43 @@ mod tests {
     }
 
     #[test]
+    fn every_promised_number_names_a_row_of_the_benchmark() {
+        let root = crate::root();
+        let names = names::tests(&root).expect("the clone can be read");
+        let page = fs::read_to_string(root.join(PAGE)).expect("the page can be read");
+        assert_eq!(wrong_numbers(&page, &names), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_number_without_a_row_is_found() {
+        let known = BTreeSet::from(["bench: there".to_owned(), "a_test".to_owned()]);
+        let page = |by: &str| {
+            format!("# x\n\n## Numbers\n\n| promise | held by |\n| --- | --- |\n| quick | {by} |\n\n## More\n| y | z |\n")
+        };
+        for good in ["`bench: there`", "pending: a machine"] {
+            assert_eq!(wrong_numbers(&page(good), &known), Vec::<String>::new(), "{good}");
+        }
+        for bad in ["`bench: gone`", "`a_test`", "benchmark"] {
+            assert_eq!(wrong_numbers(&page(bad), &known).len(), 1, "{bad}");
+        }
+        assert_eq!(wrong_numbers("# nothing\n", &known).len(), 1);
+    }
+
+    #[test]
     fn a_gap_and_a_false_proof_are_found() {
         let list = source(
             "[faults]\nF1a = { says = 'x', proof = 'there' }\nF2 = { says = 'y' }\nF99 = { says = 'z', pending = 'q' }\n\
-             [hostile]\nH1 = { says = 'x', proof = ['there', 'gone'] }\nH2 = { says = 'y', proof = 'there', pending = 'more' }\n[lessons]\n",
+             [hostile]\nH1 = { says = 'x', proof = ['there', 'gone', 'bench: cold'] }\nH2 = { says = 'y', proof = 'there', pending = 'more' }\n[lessons]\n",
         );
         let found = wrong(&list, &BTreeSet::from(["there".to_owned()]));
-        for expected in
-            ["F2 names no test", "F3 has no row", "F99 is no number", "H1 names the test gone", "H2 is proved and pending"]
-        {
+        for expected in [
+            "F2 names no test",
+            "F3 has no row",
+            "F99 is no number",
+            "H1 names the test gone",
+            "H1 names the benchmark's row cold",
+            "H2 is proved and pending",
+        ] {
             assert!(found.iter().any(|f| f.starts_with(expected)), "not found: {expected}");
         }
         assert!(!found.iter().any(|f| f.starts_with("F1 ")), "a part counts for its number");

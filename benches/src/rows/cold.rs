@@ -1,121 +1,148 @@
-//! First calls: from a pre-started runtime, from nothing, and two hundred at once.
+//! First calls of new functions: from a pre-started runtime and from nothing, beside the same interpreter with the least loop
+//! around the same handler, in the same namespaces and with the same processor share.
 
+use super::ROUNDS;
 use crate::{
-    server::{Bench, Myna},
+    deploy::{self, Code, NODE, PYTHON},
+    reference::{disturbed, durations, median},
+    server::{Bench, Myna, invoke},
     table::{Goal, Row},
 };
 use anyhow::Context;
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-const PYTHON: &str = "def handler(event, context):\n    return event\n";
-const NODE: &str = "exports.handler = async (event) => event;\n";
+/// First calls per round.
+const CALLS: usize = 4;
+/// As many of each runtime are kept ready by default.
+const SHELF: u64 = 2;
+
+pub struct Language {
+    pub name: &'static str,
+    runtime: &'static str,
+    file: &'static str,
+    pub code: &'static str,
+    /// What the references run: a loop, and a waiting process.
+    scripts: [&'static str; 2],
+    floors: [&'static str; 2],
+    /// How our own shim starts it, so that the reference skips what we skip.
+    flags: &'static [&'static str],
+}
+
+pub const LANGUAGES: [Language; 2] = [
+    Language {
+        name: "Python",
+        runtime: "python3.11",
+        file: "app.py",
+        code: PYTHON,
+        scripts: ["loop.py", "assign.py"],
+        floors: ["spawn-python", "assign-python"],
+        flags: &["-S"],
+    },
+    Language {
+        name: "Node",
+        runtime: "nodejs20.x",
+        file: "app.js",
+        code: NODE,
+        scripts: ["loop.cjs", "assign.cjs"],
+        floors: ["spawn-node", "assign-node"],
+        flags: &[],
+    },
+];
+
+impl Language {
+    pub fn package(&self) -> anyhow::Result<Code> {
+        Code::new(self.runtime, self.file, self.code.as_bytes())
+    }
+
+    /// The program that Myna runs for it: a version manager's shim of the same name would cost more than what is measured.
+    fn interpreter(&self, myna: &Myna) -> anyhow::Result<String> {
+        let rows = myna.admin("GET", &format!("/admin/v1/runtimes?family={}", self.runtime), b"")?;
+        let row = rows.as_array().and_then(|all| all.iter().find(|r| r["name"] == self.runtime));
+        let program = row.and_then(|r| r["program"].as_str()).filter(|p| !p.is_empty());
+        Ok(program.with_context(|| format!("no program for {} in {rows}", self.runtime))?.to_owned())
+    }
+}
+
+/// What the references of one language are started with.
+pub struct Bare<'a> {
+    bench: &'a Bench,
+    language: &'a Language,
+    folder: tempfile::TempDir,
+    interpreter: String,
+}
+
+impl<'a> Bare<'a> {
+    pub fn new(bench: &'a Bench, language: &'a Language, myna: &Myna) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::create_dir(folder.path().join("code"))?;
+        std::fs::create_dir(folder.path().join("empty"))?;
+        std::fs::write(folder.path().join("code").join(language.file), language.code)?;
+        Ok(Self { bench, language, folder, interpreter: language.interpreter(myna)? })
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+    fn command(&self, script: &str) -> Vec<String> {
+        let flags = self.language.flags.iter().map(|f| (*f).to_owned());
+        [self.interpreter.clone()].into_iter().chain(flags).chain([self.bench.frozen(script)]).collect()
+    }
+
+    /// From nothing: to the first answer, or with several at once until the last has asked for work.
+    pub fn spawn(&self, runs: usize, at_once: usize) -> anyhow::Result<Vec<Duration>> {
+        let mut args = vec![self.path("empty")];
+        args.extend(self.command(self.language.scripts[0]));
+        args.extend([self.path("code"), runs.to_string(), at_once.to_string()]);
+        durations(self.bench, "ref-spawn", &args.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Started before, and given its code.
+    fn assign(&self, runs: usize) -> anyhow::Result<Vec<Duration>> {
+        let mut args = vec![self.path("empty"), self.path("code"), runs.to_string()];
+        args.extend(self.command(self.language.scripts[1]));
+        durations(self.bench, "ref-assign", &args.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}
 
 pub fn rows(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for (language, runtime, file, code, flag, nothing) in
-        [("Python", "python3.11", "app.py", PYTHON, "-c", "pass"), ("Node", "nodejs20.x", "app.js", NODE, "-e", "0")]
-    {
-        let program = interpreter(bench, runtime)?;
-        let bare = best(8, || {
-            let began = Instant::now();
-            let mut command = Command::new("unshare");
-            command.args(["--mount", "--pid", "--net", "--ipc", "--uts", "--fork"]).arg(&program).args([flag, nothing]);
-            anyhow::ensure!(command.status()?.success(), "{command:?} failed");
-            Ok(began.elapsed())
-        })?;
-        for (how, config) in [("pre-started", ""), ("spawned", "[engine]\nprestarted = 0\n")] {
-            let myna = Myna::up(bench, config)?;
-            let mut n = 0;
-            let first = best(8, || {
-                n += 1;
-                let name = format!("f{n}");
-                deploy(&myna, &name, runtime, file, code)?;
-                std::thread::sleep(Duration::from_millis(400));
-                let began = Instant::now();
-                call(&myna, &name)?;
-                Ok(began.elapsed())
-            })?;
-            let ratio = first.as_secs_f64() / bare.as_secs_f64();
-            rows.push(
-                Row::ratio(format!("first call of a {language} function, {how}"), ms(first), ms(bare), ratio, Goal::AtMost(if how == "spawned" { 1.3 } else { 1.0 }))
-                    .note("reference: the same interpreter, started and ended doing nothing in new namespaces by unshare(1); no files, limits, filter or handler"),
-            );
+    for language in &LANGUAGES {
+        let (prestarted, spawned) = (Myna::up(bench, "")?, Myna::up(bench, "[engine]\nprestarted = 0\n")?);
+        let (code, bare) = (language.package()?, Bare::new(bench, language, &spawned)?);
+        let mut best = [Duration::MAX; 4];
+        for round in 0..ROUNDS {
+            let figures = [
+                first_calls(&prestarted, &code, round, SHELF)?,
+                median(bare.assign(CALLS)?),
+                first_calls(&spawned, &code, round, 0)?,
+                median(bare.spawn(CALLS, 1)?),
+            ];
+            best.iter_mut().zip(figures).for_each(|(best, new)| *best = (*best).min(new));
         }
+        let [ours_assigned, assigned, ours_spawned, spawned] = best;
+        let name = |how| format!("first call of a new {} function, {how}", language.name);
+        rows.push(
+            Row::times(name("pre-started"), ours_assigned, assigned, Goal::AtMost(1.5))
+                .note("bare: a waiting process is told a folder over a socket; ours besides: an API call in, a thaw, a mount, limits")
+                .void_if(disturbed(language.floors[1], assigned)),
+        );
+        rows.push(
+            Row::times(name("spawned"), ours_spawned, spawned, Goal::AtMost(1.3)).void_if(disturbed(language.floors[0], spawned)),
+        );
     }
     Ok(rows)
 }
 
-/// Two hundred calls at once at a function without an instance.
-pub fn scale_up(bench: &Bench) -> anyhow::Result<Vec<Row>> {
-    let myna = Myna::up(bench, "[engine]\nmemory_overcommit = 50.0\nprestarted = 0\n")?;
-    deploy(
-        &myna,
-        "wide",
-        "python3.11",
-        "app.py",
-        "import time\ndef handler(event, context):\n    time.sleep(15)\n    return 1\n",
-    )?;
-    let began = Instant::now();
-    let callers: Vec<_> = (0..200)
-        .map(|_| {
-            let admin = myna.ready.admin.clone();
-            std::thread::spawn(move || crate::server::invoke(&admin, "wide", b"{}"))
-        })
-        .collect();
-    let all_up = loop {
-        let observed = myna.admin("GET", "/admin/v1/functions/wide/observed", b"")?;
-        let busy = observed["instances"].as_array().map_or(0, |i| i.iter().filter(|i| i["state"] == "busy").count());
-        if busy >= 200 {
-            break began.elapsed();
-        }
-        anyhow::ensure!(began.elapsed() < Duration::from_secs(120), "only {busy} of 200 came up");
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    for caller in callers {
-        caller.join().map_err(|_| anyhow::anyhow!("a caller panicked"))??;
+/// The median of some first calls, each of a function that was just made.
+pub fn first_calls(myna: &Myna, code: &Code, round: usize, shelf: u64) -> anyhow::Result<Duration> {
+    let mut all = Vec::new();
+    for n in 0..CALLS {
+        let name = format!("first-{round}-{n}");
+        deploy::create(myna, &name, code)?;
+        deploy::wait_unbound(myna, shelf)?;
+        let began = Instant::now();
+        invoke(&myna.ready.admin, &name, b"{}")?;
+        all.push(began.elapsed());
     }
-    let rate = 200.0 / all_up.as_secs_f64();
-    Ok(vec![Row::absolute(
-        "200 Python instances from zero",
-        format!("{rate:.0}/s, all serving after {}", ms(all_up)),
-        "100/s",
-        rate >= 100.0,
-    )])
-}
-
-pub fn deploy(myna: &Myna, name: &str, runtime: &str, file: &str, code: &str) -> anyhow::Result<()> {
-    let folder = myna.folder().join(name);
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join(file), code)?;
-    let text = folder.to_str().context("a temporary folder has a plain name")?;
-    myna.cli(&["deploy", text, "--name", name, "--runtime", runtime, "--handler", "app.handler"])?;
-    Ok(())
-}
-
-/// The program that Myna runs for a runtime: a version manager's shim under the same name would cost more than what is measured.
-fn interpreter(bench: &Bench, runtime: &str) -> anyhow::Result<String> {
-    let myna = Myna::up(bench, "[engine]\nprestarted = 0\n")?;
-    let rows: serde_json::Value = serde_json::from_str(&myna.cli(&["runtimes", "--json"])?)?;
-    let row = rows.as_array().and_then(|all| all.iter().find(|r| r["name"] == runtime));
-    let program = row.and_then(|r| r["program"].as_str()).filter(|p| !p.is_empty());
-    Ok(program.with_context(|| format!("no program for {runtime} in {rows}"))?.to_owned())
-}
-
-fn call(myna: &Myna, name: &str) -> anyhow::Result<()> {
-    crate::server::invoke(&myna.ready.admin, name, b"{}")
-}
-
-fn best(rounds: usize, mut one: impl FnMut() -> anyhow::Result<Duration>) -> anyhow::Result<Duration> {
-    let mut best = Duration::MAX;
-    for _ in 0..rounds {
-        best = best.min(one()?);
-    }
-    Ok(best)
-}
-
-fn ms(d: Duration) -> String {
-    format!("{:.1} ms", d.as_secs_f64() * 1000.0)
+    Ok(median(all))
 }

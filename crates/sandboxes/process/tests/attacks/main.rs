@@ -7,7 +7,6 @@
     reason = "the attacker's part makes raw calls with harmless or absurd arguments, which is its point"
 )]
 
-mod bench;
 mod inside;
 mod isolation;
 mod life;
@@ -24,7 +23,6 @@ fn main() {
         Some("inside") => inside::main(&arguments[2..]),
         Some("platform") => life::play_platform(&arguments[2]),
         Some("plain") => run(rig::Rig::new("plain"), isolation::ANY_USER, ""),
-        Some("launch") => bench::launch(&rig::Rig::new("launch")),
         filter => {
             let filter = filter.filter(|f| !f.starts_with('-')).unwrap_or("");
             let tests: Vec<_> = [isolation::ANY_USER, isolation::ALL, life::ALL].concat();

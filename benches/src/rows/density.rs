@@ -1,0 +1,55 @@
+//! What an idle instance costs, by runtime.
+
+use crate::{
+    deploy::{self, Code, NODE, PYTHON},
+    server::{Bench, Myna},
+    table::Row,
+};
+use std::time::{Duration, Instant};
+
+const WITHIN: Duration = Duration::from_secs(120);
+
+pub fn rows(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    // Node's are dear; two hundred say what one costs.
+    for (name, count, code) in
+        [("Python", 1000, Code::python(PYTHON)?), ("Node", 200, Code::node(NODE)?), ("provided", 1000, Code::bare(bench)?)]
+    {
+        let (each, took) = idle(bench, count, code)?;
+        let what = format!("{count} idle {name} instances");
+        let text = format!("{each:.1} MiB each, all there after {:.1} s", took.as_secs_f64());
+        rows.push(if count == 1000 { Row::absolute(what, text, "fit", true) } else { Row::plain(what, text) });
+    }
+    Ok(rows)
+}
+
+/// MiB of the machine's memory for each, the platform's share included, and how long it took to have them.
+fn idle(bench: &Bench, count: u32, code: Code) -> anyhow::Result<(f64, Duration)> {
+    let config =
+        "[engine]\nmemory_overcommit = 100.0\ninstances_max = 1200\nconcurrency = 2000\nprestarted = 0\nkeep_alive = 600\n";
+    let myna = Myna::up(bench, config)?;
+    deploy::create(&myna, "many", &code.memory(128))?;
+    myna.admin("POST", "/2015-03-31/functions/many/versions", b"{}")?;
+    let (before, began) = (available()?, Instant::now());
+    let path = "/2019-09-30/functions/many/provisioned-concurrency?Qualifier=1";
+    myna.admin("PUT", path, format!(r#"{{"ProvisionedConcurrentExecutions":{count}}}"#).as_bytes())?;
+    loop {
+        let state = myna.admin("GET", path, b"")?;
+        if state["AvailableProvisionedConcurrentExecutions"] == count {
+            break;
+        }
+        anyhow::ensure!(began.elapsed() < WITHIN, "not all came up in {WITHIN:?}: {state}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let took = began.elapsed();
+    std::thread::sleep(Duration::from_secs(1));
+    let used = before.saturating_sub(available()?) as f64 / 1_048_576.0;
+    Ok((used / f64::from(count), took))
+}
+
+/// What the machine could still give, in bytes.
+fn available() -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let kib = text.lines().find_map(|l| l.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    Ok(kib.unwrap_or(0) * 1024)
+}
