@@ -132,9 +132,10 @@ impl Running {
         make().map_err(|e| Fault::new(Cause::Exhausted, format!("make a pipe for the output of a process: {e}")))
     }
 
-    async fn bind(&self, mounts: Vec<Mount>, limits: Limits) -> Result<(), Fault> {
-        let trees = if mounts.is_empty() { Vec::new() } else { self.trees(&mounts).await? };
-        let targets = mounts.into_iter().map(|m| m.target).collect();
+    /// Mounts and limits that were not known when it was made.
+    pub(crate) async fn furnish(&self, mounts: &[Mount], limits: Limits) -> Result<(), Fault> {
+        let trees = if mounts.is_empty() { Vec::new() } else { self.trees(mounts).await? };
+        let targets = mounts.iter().map(|m| m.target.clone()).collect();
         self.ask(Ask::Attach { targets, tmp_bytes: limits.tmp_bytes, tmp_inodes: limits.tmp_inodes }, trees).await?;
         self.set_limits(limits)
     }
@@ -185,7 +186,7 @@ impl Instance for Running {
     }
 
     fn attach(&self, mounts: Vec<Mount>, limits: Limits) -> Fut<'_, Result<(), Fault>> {
-        Box::pin(self.bind(mounts, limits))
+        Box::pin(async move { self.furnish(&mounts, limits).await })
     }
 
     fn limit(&self, limits: Limits) -> Fut<'_, Result<(), Fault>> {

@@ -9,6 +9,7 @@
 //!
 //! Whoever dies takes the ones after it along: platform, spawner, init, function.
 
+mod blanks;
 mod cgroup;
 mod channel;
 mod filter;

@@ -1,6 +1,7 @@
 //! The tier itself: starts the spawner, makes instances, removes what an earlier life left.
 
 use crate::{
+    blanks::{Blanks, Made, Shape},
     cgroup::{Group, Hierarchies, Kernel, Layout},
     channel::{Channel, failed},
     grave::{Grave, Yard},
@@ -16,7 +17,7 @@ use crate::{
 use model::{
     Cause, Fault, Fut, Loops,
     ports::{Instance, Sandbox},
-    sandbox::{Caps, Leftover, Network, Spec},
+    sandbox::{Caps, Endpoint, Leftover, Limits, Mount, Network, Spec},
 };
 use std::{
     io,
@@ -37,6 +38,9 @@ pub(crate) const BIRTH_TIMEOUT: Duration = Duration::from_secs(20);
 /// When to try again what the spawner has no room for.
 const BEHIND: Duration = Duration::from_secs(5);
 
+/// A start or two at once find one; more are a burst, which gains little.
+const BLANKS: usize = 3;
+
 /// How long a stopping platform waits for the ends of its instances.
 const ENDS_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -52,12 +56,20 @@ pub struct Config {
     pub memory_total_bytes: Option<u64>,
     /// Of the platform; its threads are among them.
     pub loops: Arc<Loops>,
+    /// Instances that are kept ready for the next starts, once there was a first.
+    pub blanks: usize,
 }
 
 impl Config {
     pub fn new(state_dir: impl Into<PathBuf>) -> Config {
-        let loops = Loops::alone();
-        Config { state_dir: state_dir.into(), uid_base: 2_000_000_000, uid_pairs: 100_000, memory_total_bytes: None, loops }
+        Config {
+            state_dir: state_dir.into(),
+            uid_base: 2_000_000_000,
+            uid_pairs: 100_000,
+            memory_total_bytes: None,
+            loops: Loops::alone(),
+            blanks: BLANKS,
+        }
     }
 }
 
@@ -85,6 +97,7 @@ pub(crate) struct Inner {
     pub(crate) yard: Arc<Yard>,
     pub(crate) watch: Arc<Watch>,
     spares: Arc<Spares>,
+    pub(crate) blanks: Blanks,
     /// Real root: ids of its own per instance, devices, files shown as root's.
     pub(crate) privileged: bool,
     root_id: Option<u32>,
@@ -118,6 +131,7 @@ impl Process {
         let yard = Yard::open(ids, &config.loops).map_err(Error::Thread)?;
         let watch = Watch::start(&config.loops).map_err(Error::Thread)?;
         let spares = Spares::new(&groups, &yard);
+        let blanks = Blanks::new(config.blanks);
         let inner = Inner {
             config,
             spawner: Mutex::new(spawner),
@@ -126,6 +140,7 @@ impl Process {
             yard,
             watch,
             spares,
+            blanks,
             privileged,
             root_id,
             caps,
@@ -173,41 +188,17 @@ impl Process {
     async fn bear(&self, spec: &Spec) -> Result<Box<dyn Instance>, Fault> {
         let Network::Loopback = spec.network;
         let inner = &self.inner;
-        let mut grave = Grave::new(&inner.yard);
-        let mut fds: Vec<OwnedFd> = Vec::new();
-        let mut into_cgroup = false;
-        if let Some(group) = inner.spares.take().map_err(exhausted)? {
-            let group = grave.group.insert(Arc::new(group));
-            group.limit(&spec.limits, None).map_err(Fault::internal)?;
-            let (own, others) = group.joins().map_err(exhausted)?;
-            into_cgroup = own.is_some();
-            fds.extend(own.into_iter().chain(others).map(OwnedFd::from));
-        }
-        if let Some(ids) = &inner.yard.ids {
-            grave.ids = Some(ids.take().map_err(exhausted)?);
-        }
-        let (ours, theirs) = sys::channel().map_err(exhausted)?;
-        let birth = Birth {
-            ids: grave.ids.map(|p| (p.init, p.user)),
-            tmp_bytes: spec.limits.tmp_bytes,
-            tmp_inodes: spec.limits.tmp_inodes,
-            mounts: spec.mounts.iter().map(|m| (m.source.as_os_str().as_bytes().to_vec(), m.target.clone())).collect(),
-            listens: spec.listens.clone(),
-            into_cgroup,
+        // Whatever comes of this one; it has the processors for itself first.
+        let _then = Refill(inner);
+        let blank = inner.blanks.take(&Shape { listens: spec.listens.clone(), limits: spec.limits });
+        let furnished = match blank {
+            Some(blank) => furnish(inner, blank, spec).await,
+            None => None,
         };
-        fds.insert(0, theirs);
-        inner.order(&Order::Birth(birth), &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>())?;
-        // Before anything is awaited: the end of the init must be the end of its channel.
-        drop(fds);
-        grave.birth = Some(sys::duplicate(&ours).map_err(exhausted)?);
-        let channel = Arc::new(Channel::new(ours, grave.group.clone()).map_err(exhausted)?);
-        let stands = tokio::time::timeout(BIRTH_TIMEOUT, stand(&channel, &mut grave)).await;
-        let mut made = stands
-            .map_err(|_| Fault::internal(format!("instance {} did not stand after {BIRTH_TIMEOUT:?}", spec.id)))??
-            .into_iter();
-        let tmp = made.next().ok_or_else(|| Fault::internal("a new instance passed no /tmp out"))?;
-        let listeners = spec.listens.iter().cloned().zip(made).collect();
-        Ok(Box::new(Running::new(inner.clone(), channel, grave, spec.limits, tmp, listeners)))
+        Ok(Box::new(match furnished {
+            Some(instance) => instance,
+            None => running(inner, make(inner, spec.limits, &spec.mounts, &spec.listens).await?, &spec.listens),
+        }))
     }
 
     fn clean(&self) -> Vec<Leftover> {
@@ -224,6 +215,64 @@ impl Process {
         });
         removed.collect()
     }
+}
+
+/// An instance that stands, with these folders mounted in it.
+pub(crate) async fn make(inner: &Arc<Inner>, limits: Limits, mounts: &[Mount], listens: &[Endpoint]) -> Result<Made, Fault> {
+    let mut grave = Grave::new(&inner.yard);
+    let mut fds: Vec<OwnedFd> = Vec::new();
+    let mut into_cgroup = false;
+    if let Some(group) = inner.spares.take().map_err(exhausted)? {
+        let group = grave.group.insert(Arc::new(group));
+        group.limit(&limits, None).map_err(Fault::internal)?;
+        let (own, others) = group.joins().map_err(exhausted)?;
+        into_cgroup = own.is_some();
+        fds.extend(own.into_iter().chain(others).map(OwnedFd::from));
+    }
+    if let Some(ids) = &inner.yard.ids {
+        grave.ids = Some(ids.take().map_err(exhausted)?);
+    }
+    let (ours, theirs) = sys::channel().map_err(exhausted)?;
+    let birth = Birth {
+        ids: grave.ids.map(|p| (p.init, p.user)),
+        tmp_bytes: limits.tmp_bytes,
+        tmp_inodes: limits.tmp_inodes,
+        mounts: mounts.iter().map(|m| (m.source.as_os_str().as_bytes().to_vec(), m.target.clone())).collect(),
+        listens: listens.to_vec(),
+        into_cgroup,
+    };
+    fds.insert(0, theirs);
+    inner.order(&Order::Birth(birth), &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>())?;
+    // Before anything is awaited: the end of the init must be the end of its channel.
+    drop(fds);
+    grave.birth = Some(sys::duplicate(&ours).map_err(exhausted)?);
+    let channel = Arc::new(Channel::new(ours, grave.group.clone()).map_err(exhausted)?);
+    let stands = tokio::time::timeout(BIRTH_TIMEOUT, stand(&channel, &mut grave)).await;
+    let mut made =
+        stands.map_err(|_| Fault::internal(format!("an instance did not stand after {BIRTH_TIMEOUT:?}")))??.into_iter();
+    let tmp = made.next().ok_or_else(|| Fault::internal("a new instance passed no /tmp out"))?;
+    Ok(Made { channel, grave, limits, tmp, listeners: made.collect() })
+}
+
+fn running(inner: &Arc<Inner>, made: Made, listens: &[Endpoint]) -> Running {
+    let listeners = listens.iter().cloned().zip(made.listeners).collect();
+    Running::new(inner.clone(), made.channel, made.grave, made.limits, made.tmp, listeners)
+}
+
+/// Has what was taken replaced when a start is over, also when nobody waits for it any more.
+struct Refill<'a>(&'a Arc<Inner>);
+
+impl Drop for Refill<'_> {
+    fn drop(&mut self) {
+        Blanks::fill(self.0);
+    }
+}
+
+/// Gives a blank its mounts and limits. What fails is tried with a fresh instance: a blank may have ended meanwhile, and a fault of
+/// what was asked for shows there as well.
+async fn furnish(inner: &Arc<Inner>, blank: Made, spec: &Spec) -> Option<Running> {
+    let instance = running(inner, blank, &spec.listens);
+    instance.furnish(&spec.mounts, spec.limits).await.is_ok().then_some(instance)
 }
 
 /// Waits for the birth and for the finished root; what the init passes out.
@@ -275,6 +324,7 @@ impl Inner {
     /// being made meanwhile goes with them.
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.blanks.close();
         let _ = rustix::net::shutdown(&*self.spawner.lock().unwrap_or_else(PoisonError::into_inner), rustix::net::Shutdown::Both);
         let (done, all) = std::sync::mpsc::channel();
         let spares = self.spares.clone();

@@ -24,6 +24,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("a_killed_platform_takes_everything_along", platform_killed),
     ("a_killed_spawner_is_replaced", spawner_killed),
     ("a_spawner_that_stands_still_holds_up_nobody", spawner_stopped),
+    ("what_is_kept_ready_becomes_what_is_asked_for", kept_ready),
     ("a_plain_user_gets_the_same_walls", plain_user),
 ];
 
@@ -39,12 +40,13 @@ fn processes() -> impl Iterator<Item = (u32, String)> {
     pids.filter_map(|pid: u32| Some((pid, std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?)))
 }
 
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
 /// Own descendants, by walking the parents.
 fn descendants(of: u32) -> Vec<u32> {
-    let parent = |pid: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok()
-    };
     let all: Vec<(u32, Option<u32>)> = processes().map(|(pid, _)| (pid, parent(pid))).collect();
     let mut found = vec![of];
     let mut at = 0;
@@ -94,6 +96,45 @@ fn killed(rig: &Rig) -> Verdict {
         assert_eq!(deaf.exited.await, Exit::Gone);
         assert!(instance.spawn(probe(&["say"])).await.is_err());
     });
+    Verdict::Passed
+}
+
+fn kept_ready(_: &Rig) -> Verdict {
+    eventually("the last test's instances are gone", || descendants(std::process::id()).len() == 1);
+    // Inits look like their spawner; only a spawner is our own child.
+    let spawners = || helpers().into_iter().filter(|pid| parent(*pid) == Some(std::process::id())).collect::<Vec<_>>();
+    let others = spawners();
+    let own = Rig::with_blanks("blanks", 2);
+    // Two spawners, and two that wait.
+    let full = || descendants(std::process::id()).len() == 4;
+    own.wait(async { own.instance(|_| ()).await.kill().await });
+    let wait = || {
+        let runtime_turns = || own.wait(async { tokio::time::sleep(Duration::from_millis(5)).await });
+        eventually("two are ready", || {
+            runtime_turns();
+            full()
+        });
+        descendants(std::process::id())
+    };
+    let before = wait();
+    own.wait(async { own.instance(|spec| spec.limits.memory_bytes /= 2).await.kill().await });
+    let after = descendants(std::process::id());
+    assert_eq!(before.iter().filter(|pid| !after.contains(pid)).count(), 1, "the instance was one of those that waited");
+
+    // Every wall stands around such an instance too.
+    for (name, test) in [crate::isolation::ANY_USER, crate::isolation::ALL].concat() {
+        wait();
+        println!("  {name}, of one kept ready");
+        test(&own);
+    }
+    // Its spawner killed, those that waited are gone: a start makes do without.
+    wait();
+    let spawner = spawners().into_iter().find(|pid| !others.contains(pid)).expect("a spawner");
+    assert_eq!(unsafe { libc::kill(spawner as i32, libc::SIGKILL) }, 0);
+    eventually("those that waited are gone", || descendants(std::process::id()).len() <= 2);
+    assert_eq!(own.run(&["say", "x"]).0, Exit::Code(0));
+    drop(own);
+    eventually("nothing is left", || descendants(std::process::id()).len() == 1);
     Verdict::Passed
 }
 
