@@ -146,7 +146,22 @@ async fn buffered(claim: Claim<'_>, limit: usize, headers: &HeaderMap, mut body:
         }
     };
     claim.finish(Ok(Reply { head, body: ReplyBody::Bytes(body) }));
+    caller_first().await;
     answer::accepted()
+}
+
+/// Lets the task that awaits the reply run before this one goes on: its client waits, the runtime has time. A plain wake, since
+/// tokio's own way to yield asks the kernel for events in between.
+async fn caller_first() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The media type, where it says something.
@@ -286,6 +301,7 @@ pub(super) async fn error(core: &Arc<Core>, id: Option<uuid::Uuid>, request: Req
     let body = if with_cause { without_cause(&document) } else { document };
     let head = ReplyHead { error: Some(FunctionError { kind }), ..ReplyHead::default() };
     claim.finish(Ok(Reply { head, body: ReplyBody::Bytes(body) }));
+    caller_first().await;
     answer::accepted()
 }
 
