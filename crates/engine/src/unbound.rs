@@ -18,6 +18,8 @@ use tokio::sync::oneshot;
 const KEEP: Duration = Duration::from_secs(300);
 /// After a failed start, how long until the next try.
 const PAUSE: Duration = Duration::from_secs(10);
+/// What was taken is replaced this much later: whoever took it has the processors for its first call.
+const AFTER: Duration = Duration::from_millis(20);
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
@@ -92,6 +94,7 @@ impl Unbound {
 }
 
 async fn fill(engine: Arc<Engine>, contract: &'static str, tier: Tier, runtime: Runtime) {
+    tokio::time::sleep(AFTER).await;
     let outcome = start(&engine, contract, tier, &runtime).await;
     if let Ok(live) = &outcome {
         live.rest().await;
