@@ -4,15 +4,18 @@
 
 #![allow(unsafe_code, reason = "clone3 and what its child does before the exec have no safe form")]
 
+#[path = "group.rs"]
+mod group;
+
+use group::Groups;
 use std::{
     ffi::{CStr, CString},
     fs::{self, File},
-    io::{self, Write},
+    io,
     net::TcpListener,
     os::fd::{AsRawFd, RawFd},
     path::{Path, PathBuf},
     ptr::null,
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Refused in a child: a dozen of the calls that every sandbox refuses.
@@ -27,9 +30,7 @@ pub struct Jail {
     root: CString,
     home: File,
     filter: Vec<libc::sock_filter>,
-    /// Where groups for one processor each are made, and whether the hierarchy is the second version.
-    groups: Option<(PathBuf, bool)>,
-    count: AtomicU64,
+    groups: Option<Groups>,
 }
 
 /// A child; killed when this is dropped.
@@ -55,22 +56,9 @@ impl Jail {
         }
         filter.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
         filter.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32));
-        let places = [("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", false), ("/sys/fs/cgroup", "cgroup.subtree_control", true)];
-        let place = places.into_iter().find(|(at, file, _)| Path::new(at).join(file).exists());
-        let groups = place.filter(|_| one_processor).map(|(at, _, second)| (PathBuf::from(at), second));
-        let (home, count) = (File::open("/proc/self/ns/net")?, AtomicU64::new(0));
-        Ok(Jail { root: CString::new(root.as_os_str().as_encoded_bytes())?, home, filter, groups, count })
-    }
-
-    fn group(&self) -> io::Result<Option<(PathBuf, File)>> {
-        let Some((parent, second)) = &self.groups else { return Ok(None) };
-        let name = format!("myna-bench-{}-{}", std::process::id(), self.count.fetch_add(1, Ordering::Relaxed));
-        let made = parent.join(name);
-        fs::create_dir(&made)?;
-        let (file, quota) = if *second { ("cpu.max", "100000 100000") } else { ("cpu.cfs_quota_us", "100000") };
-        File::options().write(true).open(made.join(file))?.write_all(quota.as_bytes())?;
-        let joins = File::options().write(true).open(made.join("cgroup.procs"))?;
-        Ok(Some((made, joins)))
+        let groups = if one_processor { Groups::new()? } else { None };
+        let root = CString::new(root.as_os_str().as_encoded_bytes())?;
+        Ok(Jail { root, home: File::open("/proc/self/ns/net")?, filter, groups })
     }
 
     /// Starts `argv` with these descriptors as its input and output, and with a listener on its own loopback where one is asked for.
@@ -82,7 +70,7 @@ impl Jail {
         port: Option<u16>,
     ) -> io::Result<(Inmate, Option<TcpListener>)> {
         let list = |items: &[CString]| items.iter().map(|s| s.as_ptr()).chain([null()]).collect::<Vec<_>>();
-        let (argv, env, group) = (list(argv), list(env), self.group()?);
+        let (argv, env, group) = (list(argv), list(env), self.groups.as_ref().map(Groups::make).transpose()?);
         // SAFETY: only this thread's network changes, and back below; the child inherits it.
         check(unsafe { libc::unshare(libc::CLONE_NEWNET) }.into())?;
         loopback_up()?;

@@ -57,6 +57,6 @@ fn all_up(myna: &Myna) -> anyhow::Result<Duration> {
             return Ok(took);
         }
         anyhow::ensure!(took < WITHIN, "only {busy} of {INSTANCES} came up in {WITHIN:?}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
