@@ -20,6 +20,7 @@ pub const ALL: &[Test] = tests![
     a_directory_of_a_newer_version_is_refused_untouched,
     directories_that_are_not_safe_are_refused,
     a_directory_in_memory_is_refused_unless_it_is_asked_for,
+    a_signal_right_after_ready_is_a_drain_too,
 ];
 
 // A4.1
@@ -179,5 +180,16 @@ fn a_directory_in_memory_is_refused_unless_it_is_asked_for() -> Result<()> {
     BufReader::new(running.stdout.take().expect("stdout is piped")).read_line(&mut first)?;
     let ended = myna_tests::kill(running.id(), Signal::TERM).and_then(|()| Ok(running.wait()?));
     ensure!(first.contains("\"ready\":true") && ended?.success(), "{first}");
+    Ok(())
+}
+
+// F4a: whoever reads "ready" may be a supervisor that stops it at once.
+fn a_signal_right_after_ready_is_a_drain_too() -> Result<()> {
+    let mut myna = Platform::prepare(Options::default())?;
+    for _ in 0..12 {
+        myna.start_again()?;
+        let status = myna.stop()?;
+        ensure!(status.success(), "a SIGTERM right after its start ended it with {status}");
+    }
     Ok(())
 }

@@ -8,9 +8,9 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -40,12 +40,19 @@ impl Lines {
         Ok(Lines { queue, dropped })
     }
 
-    /// What was left so far is written when this returns, if anybody reads it.
-    pub fn flush(&self) {
+    /// Waits until what was left so far is written; false when nobody read it in time.
+    pub fn flush(&self) -> bool {
+        let until = Instant::now() + LAST_LINES;
         let (done, written) = sync_channel(1);
-        if self.queue.try_send(Message::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(LAST_LINES);
+        let mut message = Message::Flush(done);
+        while let Err(refused) = self.queue.try_send(message) {
+            match refused {
+                TrySendError::Full(back) if Instant::now() < until => message = back,
+                _ => return false,
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
+        written.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok()
     }
 }
 
@@ -105,9 +112,9 @@ mod tests {
             let mut all = String::new();
             reader.read_to_string(&mut all).map(|_| all)
         });
-        lines.flush();
+        while !lines.flush() {}
         lines.write_all(b"the end\n").unwrap();
-        lines.flush();
+        while !lines.flush() {}
         drop(lines);
         let all = read.join().unwrap().unwrap();
         let kept = all.lines().filter(|l| l.starts_with('x')).count();

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[derive(clap::Args, Default)]
 #[command(after_help = "\
@@ -101,9 +101,12 @@ fn raise_descriptors() {
 }
 
 async fn serve(ctx: &Ctx, config: Config, began: Instant) -> Done {
-    let platform = Built::new(config).map_err(|e| refusal(&e))?;
     let stop = gateway::Stop::default();
-    let signals = tokio::spawn(signals(stop.clone()));
+    // Before anybody can be told that it is ready: until then a signal would end the process where it stands.
+    let caught = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    let [terminate, interrupt] = caught.map(|set| set.doing("the platform can't catch signals"));
+    let signals = tokio::spawn(signals(terminate?, interrupt?, stop.clone()));
+    let platform = Built::new(config).map_err(|e| refusal(&e))?;
     let dir = platform.host.dir().to_path_buf();
     let ended = platform
         .run(stop, |host| {
@@ -130,9 +133,7 @@ async fn serve(ctx: &Ctx, config: Config, began: Instant) -> Done {
 }
 
 /// The first signal drains, the second ends what is left.
-async fn signals(stop: gateway::Stop) {
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set in a process of one's own");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal handler can be set in a process of one's own");
+async fn signals(mut terminate: Signal, mut interrupt: Signal, stop: gateway::Stop) {
     for token in [&stop.drain, &stop.now] {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         token.cancel();
