@@ -1,10 +1,13 @@
 //! Hostile input, thrown at the real binary from where an attacker would stand: at its doors, and inside a function.
 
+mod archives;
 mod browser;
+mod credentials;
 mod doors;
 mod inside;
 mod requests;
+mod signatures;
 
 use myna_tests::Test;
 
-pub const ALL: &[&[Test]] = &[requests::ALL, doors::ALL, browser::ALL, inside::ALL];
+pub const ALL: &[&[Test]] = &[requests::ALL, doors::ALL, browser::ALL, inside::ALL, archives::ALL, credentials::ALL, signatures::ALL];

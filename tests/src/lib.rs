@@ -9,6 +9,7 @@
 //! ensure!(hello.call(json!({"a": 1}))? == json!({"a": 1}));
 //! ```
 
+mod archive;
 mod browser;
 mod cgroup;
 mod clients;
@@ -25,6 +26,7 @@ mod runtimes;
 mod sign;
 mod wire;
 
+pub use archive::{Entry, archive};
 pub use browser::Browser;
 pub use cgroup::Group;
 pub use clients::{aws_cli, compare, deps, python};

@@ -42,16 +42,10 @@ impl Keys {
             .collect();
         pairs.sort();
         let (path, query) = (encoded_again(path), pairs.join("&"));
-        let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{}", hash(body));
+        let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{}", Self::hash(body));
 
-        let day = &now[..8];
-        let scope = format!("{day}/{}/{service}/aws4_request", self.region);
-        let text = format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{}", hash(canonical.as_bytes()));
-        let mut key = format!("AWS4{}", self.secret).into_bytes();
-        for part in [day, &self.region, service, "aws4_request"] {
-            key = mac(&key, part);
-        }
-        let signature = hex(&mac(&key, &text));
+        let scope = format!("{}/{}/{service}/aws4_request", &now[..8], self.region);
+        let signature = self.signature(&now, &scope, &canonical);
         let authorization =
             format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}", self.id);
 
@@ -59,16 +53,24 @@ impl Keys {
         signed.push(("authorization".into(), authorization));
         signed
     }
+
+    /// The signature of a canonical request, for a scope of `DAY/REGION/SERVICE/aws4_request`.
+    pub fn signature(&self, now: &str, scope: &str, canonical: &str) -> String {
+        let text = format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{}", Self::hash(canonical.as_bytes()));
+        let start = format!("AWS4{}", self.secret).into_bytes();
+        hex(&scope.split('/').chain([text.as_str()]).fold(start, |key, part| mac(&key, part)))
+    }
+
+    /// What stands for a body in a canonical request.
+    pub fn hash(bytes: &[u8]) -> String {
+        hex(digest::digest(&digest::SHA256, bytes).as_ref())
+    }
 }
 
 /// Every service but S3 signs the path encoded once more than it is sent.
 fn encoded_again(path: &str) -> String {
     let keep = |b: u8| b.is_ascii_alphanumeric() || b"-_.~/".contains(&b);
     path.bytes().map(|b| if keep(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
-fn hash(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {

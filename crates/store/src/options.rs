@@ -27,6 +27,7 @@ pub struct RowLimits {
 pub struct PackageLimits {
     pub archive_bytes_max: u64,
     pub unzipped_bytes_max: u64,
+    /// Files and folders, those included that an entry's path only implies.
     pub entries_max: usize,
     /// Bytes of an entry's whole name.
     pub name_bytes_max: usize,

@@ -67,6 +67,11 @@ impl Aws {
         }
         let protocol = protocol_of(&service, &parts);
         let id = InvocationId::random();
+        if let Principal::Role { tenant, role, .. } = &principal
+            && !shared.role_stands(tenant, role)
+        {
+            return no_such_role(role, protocol).render(protocol, &id.to_string());
+        }
         let asked = match Asked::new(shared, parts, body, principal, id) {
             Ok(asked) => asked,
             Err(error) => return error.render(protocol, &id.to_string()),
@@ -84,6 +89,12 @@ impl Aws {
         }
         reply
     }
+}
+
+/// AWS's own words for credentials whose role is gone, and the reason, which it keeps to itself.
+fn no_such_role(role: &str, protocol: Protocol) -> WireError {
+    let code = if protocol == Protocol::Query { "InvalidClientTokenId" } else { "UnrecognizedClientException" };
+    WireError::new(403, code, format!("The security token included in the request is invalid. (there is no role {role})"))
 }
 
 /// How the clients of a service read errors. Unknown services are guessed by what the request itself shows of its protocol.

@@ -1,6 +1,6 @@
 //! What all operations of this dialect share, and one request as they see it.
 
-use super::{fault::WireError, percent, rows};
+use super::{fault::WireError, names, percent, rows};
 use bytes::Bytes;
 use model::{
     Body, InvocationId, Key, Principal, Resource, TenantId, Write,
@@ -35,6 +35,11 @@ impl Shared {
     }
     pub fn row<T: DeserializeOwned>(&self, tenant: &TenantId, kind: &'static str, name: &str) -> Result<Option<T>, WireError> {
         self.raw(tenant, kind, name).map(|r| rows::decode(&r)).transpose()
+    }
+    /// Whether a role is there. What an instance holds of one that was deleted is good for nothing.
+    pub fn role_stands(&self, tenant: &TenantId, role: &str) -> bool {
+        let name = names::role_name(role);
+        name == names::DEFAULT_ROLE || self.raw(tenant, rows::ROLE, name).is_some()
     }
     /// Every row of a kind below a function.
     pub fn below<T: DeserializeOwned>(&self, tenant: &TenantId, kind: &'static str, function: &str) -> Result<Vec<T>, WireError> {

@@ -57,7 +57,28 @@ type Parsed = Vec<Arc<policy::Document>>;
 /// The policies of roles, parsed once and forgotten whenever a role changes.
 pub struct RolePolicies {
     store: Arc<Store>,
-    parsed: RwLock<HashMap<(TenantId, Arc<str>), Parsed>>,
+    parsed: RwLock<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// How often roles have changed: what was read before a change must not be kept after it, since rows are committed on
+    /// another thread.
+    changes: u64,
+    by_role: HashMap<(TenantId, Arc<str>), Parsed>,
+}
+
+impl Kept {
+    fn forget(&mut self) {
+        self.changes += 1;
+        self.by_role.clear();
+    }
+
+    fn keep(&mut self, read_at: u64, role: (TenantId, Arc<str>), documents: &Parsed) {
+        if read_at == self.changes {
+            self.by_role.insert(role, documents.clone());
+        }
+    }
 }
 
 impl RolePolicies {
@@ -68,7 +89,7 @@ impl RolePolicies {
     /// Rows changed.
     pub fn forget(&self, changed: &[Key]) {
         if changed.iter().any(|k| k.kind.starts_with("iam.")) {
-            self.parsed.write().unwrap_or_else(PoisonError::into_inner).clear();
+            self.parsed.write().unwrap_or_else(PoisonError::into_inner).forget();
         }
     }
 }
@@ -77,13 +98,35 @@ impl policy::IdentityDocuments for RolePolicies {
     fn of(&self, principal: &Principal) -> Parsed {
         let Principal::Role { tenant, role, .. } = principal else { return Vec::new() };
         let name = (tenant.clone(), role.clone());
-        if let Some(documents) = self.parsed.read().unwrap_or_else(PoisonError::into_inner).get(&name) {
-            return documents.clone();
-        }
+        let changes = {
+            let kept = self.parsed.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(documents) = kept.by_role.get(&name) {
+                return documents.clone();
+            }
+            kept.changes
+        };
         let texts = dialects::aws::role_documents(&**self.store.resources(), tenant, role);
         // What doesn't parse was never accepted; should it be there all the same, it allows nothing.
         let documents: Parsed = texts.iter().filter_map(|t| policy::Document::parse(t).ok()).map(Arc::new).collect();
-        self.parsed.write().unwrap_or_else(PoisonError::into_inner).insert(name, documents.clone());
+        self.parsed.write().unwrap_or_else(PoisonError::into_inner).keep(changes, name, &documents);
         documents
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A policy that is taken away between the reading of it and the keeping would otherwise allow for ever.
+    #[test]
+    fn what_was_read_before_a_change_is_not_kept_after_it() {
+        let role = || (TenantId::new("000000000000"), Arc::<str>::from("r"));
+        let mut kept = Kept::default();
+        let read_at = kept.changes;
+        kept.forget();
+        kept.keep(read_at, role(), &Vec::new());
+        assert!(kept.by_role.is_empty());
+        kept.keep(kept.changes, role(), &Vec::new());
+        assert_eq!(kept.by_role.len(), 1);
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn plan<'a>(entries: &'a [Entry<'a>], archive_bytes: u64, limits: &Pa
             }
             return Err(refuse(entry, "has no name"));
         }
-        tree.add(entry, &path, kind)?;
+        tree.add(entry, &path, kind, limits.entries_max)?;
         match kind {
             Kind::Folder => {}
             Kind::File => {
@@ -165,11 +165,15 @@ struct Tree {
 }
 
 impl Tree {
-    fn add(&mut self, entry: &Entry<'_>, path: &str, kind: Kind) -> Result<(), Refused> {
+    /// An entry implies every folder above it, so that few entries can make very many folders: all paths count.
+    fn add(&mut self, entry: &Entry<'_>, path: &str, kind: Kind, paths_max: usize) -> Result<(), Refused> {
         for (at, _) in path.match_indices('/') {
             self.put(entry, &path[..at], Kind::Folder)?;
         }
         self.put(entry, path, kind)?;
+        if self.kinds.len() > paths_max {
+            return Err(Refused::large(format!("it makes more than {paths_max} files and folders, and no more are kept")));
+        }
         if !self.named.insert(path.to_owned()) {
             return Err(refuse(entry, "is there twice"));
         }

@@ -119,8 +119,13 @@ impl Inner {
         }
         // The limits may have been lowered since; what was accepted stays.
         let entries = archive::read(&archive, usize::MAX, usize::from(u16::MAX)).map_err(Problem::from)?;
-        let limits =
-            PackageLimits { unzipped_bytes_max: u64::MAX, ratio_max: u64::MAX, depth_max: usize::MAX, ..self.limits.clone() };
+        let limits = PackageLimits {
+            unzipped_bytes_max: u64::MAX,
+            ratio_max: u64::MAX,
+            depth_max: usize::MAX,
+            entries_max: usize::MAX,
+            ..self.limits.clone()
+        };
         let plan = policy::plan(&entries, archive.len() as u64, &limits).map_err(Problem::from)?;
         let code = place.join(CODE);
         if code.exists() {

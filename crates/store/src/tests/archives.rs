@@ -216,6 +216,10 @@ fn more_entries_than_are_allowed() {
     let items: Vec<Item> = (0..11).map(|n| Item::stored(n.to_string(), "")).collect();
     assert_eq!(cause(wait(store.packages().put_zip(&tenant(), zip(&items).into()))), Cause::TooLarge);
     wait(store.packages().put_zip(&tenant(), zip(&items[..10]).into())).unwrap();
+    // Two entries, and the folders that they imply.
+    let implied = |deep: usize| [Item::stored(format!("{}f", "d/".repeat(deep)), ""), Item::stored("g", "")];
+    assert_eq!(cause(wait(store.packages().put_zip(&tenant(), zip(&implied(9)).into()))), Cause::TooLarge);
+    wait(store.packages().put_zip(&tenant(), zip(&implied(8)).into())).unwrap();
 }
 
 /// Whatever bytes come, the answer is a fault or a package, never a panic; and one flipped byte never makes other content.
