@@ -49,7 +49,8 @@ impl<'a> Stage<'a> {
         let code = json!({ "ZipFile": BASE64.encode(bytes) });
         let created = self.myna.draft("planted", SOURCE).set("Code", code.clone()).send()?;
         let path = "/2015-03-31/functions/victim/code";
-        let updated = self.myna.signed("lambda", "PUT", path, &[("content-type", "application/json")], &serde_json::to_vec(&code)?)?;
+        let updated =
+            self.myna.signed("lambda", "PUT", path, &[("content-type", "application/json")], &serde_json::to_vec(&code)?)?;
         Ok([created, updated])
     }
 
@@ -167,7 +168,8 @@ fn links_never_lead_a_later_entry_anywhere() -> Result<()> {
         ("a link without end", with(vec![Entry::link("a", &"x/".repeat(4000))])),
     ])?;
     // A circle leads nowhere, and not outside.
-    let code = json!({ "ZipFile": BASE64.encode(with(vec![Entry::link("a", "b"), Entry::link("b", "a"), Entry::link("c", "app.py")])) });
+    let code =
+        json!({ "ZipFile": BASE64.encode(with(vec![Entry::link("a", "b"), Entry::link("b", "a"), Entry::link("c", "app.py")])) });
     let f = myna.draft("circle", SOURCE).set("Code", code).create()?;
     ensure!(f.call(json!(1))? == "as before");
     Ok(())
@@ -216,7 +218,10 @@ fn bombs_stop_at_their_limits_in_little_memory() -> Result<()> {
         ("a thousand times its size", with(vec![zeroes.clone()])),
         ("more than it states", with(vec![zeroes.clone().says(|h| h.size = 10)])),
         ("less than it states", with(vec![Entry::deflated("z", &[0; 1000]).says(|h| h.size = 100 << 20)])),
-        ("ten gigabytes stated", with((0..3).map(|n| Entry::deflated(&format!("z{n}"), b"x").says(|h| h.size = u32::MAX - 1)).collect())),
+        (
+            "ten gigabytes stated",
+            with((0..3).map(|n| Entry::deflated(&format!("z{n}"), b"x").says(|h| h.size = u32::MAX - 1)).collect()),
+        ),
         ("entries that share their bytes", archive(&overlapping)),
         ("too many entries", archive(&many(100_001))),
         ("too many implied folders", archive(&(0..20_000).map(implied).collect::<Vec<_>>())),
@@ -290,24 +295,36 @@ fn archives_that_lie_or_are_damaged_are_refused_whole() -> Result<()> {
         ("its second half cut off", edit(&|z| z.truncate(z.len() / 2))),
         ("its front cut off", edit(&|z| drop(z.drain(..10)))),
         ("a byte before it", edit(&|z| z.insert(0, b'x'))),
-        ("one part of several", edit(&|z| {
-            let at = end(z) + 4;
-            z[at] = 1;
-        })),
-        ("fewer entries counted", edit(&|z| {
-            let at = end(z) + 8;
-            (z[at], z[at + 2]) = (1, 1);
-        })),
-        ("more entries counted", edit(&|z| {
-            let at = end(z) + 8;
-            (z[at], z[at + 2]) = (9, 9);
-        })),
-        ("two ends", edit(&|z| {
-            let at = end(z);
-            let again = z[at..].to_vec();
-            z[at + 20] = 22;
-            z.extend(again);
-        })),
+        (
+            "one part of several",
+            edit(&|z| {
+                let at = end(z) + 4;
+                z[at] = 1;
+            }),
+        ),
+        (
+            "fewer entries counted",
+            edit(&|z| {
+                let at = end(z) + 8;
+                (z[at], z[at + 2]) = (1, 1);
+            }),
+        ),
+        (
+            "more entries counted",
+            edit(&|z| {
+                let at = end(z) + 8;
+                (z[at], z[at + 2]) = (9, 9);
+            }),
+        ),
+        (
+            "two ends",
+            edit(&|z| {
+                let at = end(z);
+                let again = z[at..].to_vec();
+                z[at + 20] = 22;
+                z.extend(again);
+            }),
+        ),
         ("a wrong checksum", with(vec![file().says(|h| h.crc ^= 1)])),
         ("another checksum in its own header", with(vec![file().but(|e| e.own.crc ^= 1)])),
         ("another size in its own header", with(vec![file().but(|e| e.own.size += 1)])),

@@ -142,7 +142,14 @@ fn an_instances_credentials_reach_no_control_plane_whatever_its_role_allows() ->
         verbs.push(json!(["iam", "POST", "/", format!("Action={action}&Version=2010-05-08")]));
     }
     for operation in ["DescribeLogGroups", "FilterLogEvents", "DeleteLogGroup"] {
-        verbs.push(json!(["logs", "POST", "/", r#"{"logGroupName":"/aws/lambda/echo"}"#, null, format!("Logs_20140328.{operation}")]));
+        verbs.push(json!([
+            "logs",
+            "POST",
+            "/",
+            r#"{"logGroupName":"/aws/lambda/echo"}"#,
+            null,
+            format!("Logs_20140328.{operation}")
+        ]));
     }
     verbs.push(json!(["sts", "POST", "/", "Action=AssumeRole&Version=2011-06-15&RoleArn=x&RoleSessionName=y"]));
     // A service that is none doesn't lead anywhere else.

@@ -3,11 +3,23 @@
 mod archives;
 mod browser;
 mod credentials;
+mod documents;
 mod doors;
 mod inside;
 mod requests;
+mod sandbox;
 mod signatures;
 
 use myna_tests::Test;
 
-pub const ALL: &[&[Test]] = &[requests::ALL, doors::ALL, browser::ALL, inside::ALL, archives::ALL, credentials::ALL, signatures::ALL];
+pub const ALL: &[&[Test]] = &[
+    requests::ALL,
+    doors::ALL,
+    browser::ALL,
+    inside::ALL,
+    archives::ALL,
+    credentials::ALL,
+    signatures::ALL,
+    documents::ALL,
+    sandbox::ALL,
+];

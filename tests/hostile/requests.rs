@@ -60,7 +60,7 @@ fn bodies_of_ambiguous_length_are_refused_and_nothing_is_smuggled() -> Result<()
 // H18
 fn malformed_heads_are_refused() -> Result<()> {
     let myna = Platform::start()?;
-    let heads: [&[u8]; 13] = [
+    let heads: [&[u8]; 16] = [
         b"GET / HTTP/1.1\nHost: localhost\n\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\nX: a\r\n folded\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
@@ -70,6 +70,9 @@ fn malformed_heads_are_refused() -> Result<()> {
         b"GET http://other/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost:port\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost:80:80\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: user@localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",

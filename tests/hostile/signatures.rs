@@ -83,7 +83,14 @@ impl<'a> Signing<'a> {
         let credential = format!("{}/{}", self.keys.id, self.scope());
         let line = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}");
         self.headers.push(("authorization".into(), line));
-        Request { method: self.method.into(), host: self.host, path: self.path.into(), query, headers: self.headers, body: self.body.into() }
+        Request {
+            method: self.method.into(),
+            host: self.host,
+            path: self.path.into(),
+            query,
+            headers: self.headers,
+            body: self.body.into(),
+        }
     }
 
     /// Signed in its query string, to be used for so many seconds.
@@ -102,7 +109,14 @@ impl<'a> Signing<'a> {
         );
         let (_, text, signature) = self.signature(&query);
         let query = format!("{text}&X-Amz-Signature={signature}");
-        Request { method: self.method.into(), host: self.host, path: self.path.into(), query, headers: self.headers, body: self.body.into() }
+        Request {
+            method: self.method.into(),
+            host: self.host,
+            path: self.path.into(),
+            query,
+            headers: self.headers,
+            body: self.body.into(),
+        }
     }
 }
 
@@ -148,7 +162,12 @@ impl Request {
         let named = got.json()?["__type"].as_str().map(str::to_owned);
         let code = got.header("x-amzn-errortype").map(str::to_owned).or(named).unwrap_or_default();
         let status = if code == "IncompleteSignatureException" { 400 } else { 403 };
-        ensure!(got.status == status && codes.contains(&code.as_str()), "{what} was answered {} {code}: {}", got.status, got.text());
+        ensure!(
+            got.status == status && codes.contains(&code.as_str()),
+            "{what} was answered {} {code}: {}",
+            got.status,
+            got.text()
+        );
         ensure!(!got.text().contains("Functions"), "{what} was answered with {}", got.text());
         Ok(())
     }
@@ -179,8 +198,10 @@ fn presigned_requests_say_one_thing_only() -> Result<()> {
         let pair = good.query.split('&').find(|p| p.starts_with(&format!("X-Amz-{name}="))).unwrap_or_default().to_owned();
         good.but(|r| r.query += &format!("&{pair}")).refused(&format!("{name} twice, alike"), INCOMPLETE)?;
         good.but(|r| r.query += &format!("&X-Amz-{name}=60")).refused(&format!("{name} twice, unlike"), INCOMPLETE)?;
-        good.but(|r| r.query = format!("X-Amz-{name}=60&{}", r.query)).refused(&format!("{name} twice, the other first"), INCOMPLETE)?;
-        good.but(|r| r.query += &format!("&x-amz-{}=60", name.to_lowercase())).refused(&format!("{name} in lower case too"), INCOMPLETE)?;
+        good.but(|r| r.query = format!("X-Amz-{name}=60&{}", r.query))
+            .refused(&format!("{name} twice, the other first"), INCOMPLETE)?;
+        good.but(|r| r.query += &format!("&x-amz-{}=60", name.to_lowercase()))
+            .refused(&format!("{name} in lower case too"), INCOMPLETE)?;
         good.but(|r| r.query += &format!("&X%2DAmz-{name}=60")).refused(&format!("{name} escaped too"), INCOMPLETE)?;
         good.but(|r| r.query = r.query.replacen(&pair, "", 1).replace("&&", "&"))
             .refused(&format!("without {name}"), &["IncompleteSignatureException", "MissingAuthenticationTokenException"])?;
@@ -213,8 +234,11 @@ fn headers_that_decide_must_be_signed() -> Result<()> {
     list().but(|s| s.unsigned.push("host")).by_header().refused("Host not signed", INCOMPLETE)?;
     list().but(|s| s.unsigned.push("host")).by_query("60").refused("nothing signed", INCOMPLETE)?;
     list().but(|s| s.unsigned.push("x-amz-date")).by_header().refused("the date not signed", INCOMPLETE)?;
-    list().but(|s| s.host = "lambda.us-east-1.amazonaws.com".into()).by_header()
-        .but(|r| r.host = good.host.clone()).refused("signed for another host", INVALID)?;
+    list()
+        .but(|s| s.host = "lambda.us-east-1.amazonaws.com".into())
+        .by_header()
+        .but(|r| r.host = good.host.clone())
+        .refused("signed for another host", INVALID)?;
 
     for service in ["logs", "iam", "sts", "s3", "execute-api"] {
         let got = list().but(|s| s.service = service).by_header().send()?;
@@ -251,7 +275,10 @@ fn a_body_is_the_one_that_was_signed_and_chunks_are_not_taken_on_trust() -> Resu
     invoke(b"[1]").but(|s| declared(s, &own)).by_header().served("one that says its hash")?;
     invoke(b"[1]").by_header().but(|r| r.body = b"[2]".to_vec()).refused("another body", INVALID)?;
     let other = Keys::hash(b"[2]");
-    invoke(b"[1]").but(|s| (declared(s, &other), s.payload = Some(&other)).1).by_header().refused("another body's hash", INVALID)?;
+    invoke(b"[1]")
+        .but(|s| (declared(s, &other), s.payload = Some(&other)).1)
+        .by_header()
+        .refused("another body's hash", INVALID)?;
     let streaming = [
         UNSIGNED,
         "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
@@ -287,7 +314,8 @@ fn what_is_dispatched_is_the_path_that_was_signed() -> Result<()> {
     let myna = Platform::start()?;
     let f = myna.python("f", "def handler(event, context): return event\n")?;
     // A name in full is sent escaped, and signed as it is sent.
-    let path = format!("/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A{}%3Afunction%3Af/configuration", myna.ready().account);
+    let path =
+        format!("/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A{}%3Afunction%3Af/configuration", myna.ready().account);
     let full = Signing::new(&myna, "GET", &path, b"").by_header();
     full.served("a name in full")?;
     full.but(|r| r.path = path.replace("%3A", ":")).refused("the same, unescaped on the way", INVALID)?;
@@ -304,7 +332,12 @@ fn what_is_dispatched_is_the_path_that_was_signed() -> Result<()> {
         get(signed).but(|r| r.path = sent.to_owned()).refused(&format!("signed as {signed}, sent as {sent}"), INVALID)?;
     }
     // What holds an escaped slash is one name, and no such function is there.
-    for path in ["/2015-03-31/functions/x%2F..%2Ff", "/2015-03-31%2Ffunctions%2Ff", "/2015-03-31/functions/f%00", "/2015-03-31/functions/f%2Fconfiguration"] {
+    for path in [
+        "/2015-03-31/functions/x%2F..%2Ff",
+        "/2015-03-31%2Ffunctions%2Ff",
+        "/2015-03-31/functions/f%00",
+        "/2015-03-31/functions/f%2Fconfiguration",
+    ] {
         let got = get(path).send()?;
         ensure!((400..500).contains(&got.status), "{path} was answered {}: {}", got.status, got.text());
         ensure!(!got.text().contains("CodeSha256"), "{path} was answered with a function: {}", got.text());

@@ -149,6 +149,8 @@ impl From<Fault> for WireError {
             Cause::Stale | Cause::Conflict => (409, "ResourceConflictException"),
             Cause::TooLarge => (413, "RequestEntityTooLargeException"),
             Cause::Exhausted if fault.detail.as_deref() == Some("disk") => (503, "ServiceUnavailableException"),
+            // The account's rows, which no waiting gives back.
+            Cause::Exhausted if fault.detail.as_deref() == Some("rows") => (400, "CodeStorageExceededException"),
             Cause::Throttled | Cause::Exhausted => (429, "TooManyRequestsException"),
             Cause::Unsupported => (502, "InvalidRuntimeException"),
             Cause::Draining => (503, "ServiceUnavailableException"),
@@ -170,7 +172,7 @@ impl From<Fault> for WireError {
             });
             error.retry_after = error.retry_after.or(Some(Duration::from_secs(1)));
         }
-        if fault.cause == Cause::Exhausted {
+        if fault.cause == Cause::Exhausted && error.status != 400 {
             error.reason = (error.status == 429).then_some("ConcurrentInvocationLimitExceeded");
             error.blame = Some("Service");
             error.retry_after = error.retry_after.or(Some(Duration::from_secs(1)));

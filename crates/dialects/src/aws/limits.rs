@@ -28,6 +28,6 @@ pub const TMP_MIB_MAX: u32 = 10_240;
 pub const PENDING_WAIT: Duration = Duration::from_secs(10);
 /// Functions of one account, and versions of one function (ours; Lambda bounds both by code storage).
 pub const FUNCTIONS_MAX: usize = 10_000;
-pub const VERSIONS_MAX: u64 = 10_000;
+pub const VERSIONS_MAX: usize = 10_000;
 /// How much of a stream a metadata prelude may take (API Gateway, "response transfer mode").
 pub const PRELUDE_BYTES_MAX: usize = 16 * 1024;

@@ -221,7 +221,7 @@ impl<'a> Found<'a> {
         if host.is_empty() {
             return Err(Flaw::HostMissing);
         }
-        if !host.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':' | b'[' | b']')) {
+        if !host_form(host) {
             return Err(Flaw::HostForm);
         }
         self.host = Some(host);
@@ -262,6 +262,22 @@ impl<'a> Found<'a> {
     }
 }
 
+/// A name, an address or one in brackets, and perhaps a port of digits (RFC 3986 §3.2.2, without what no door is called).
+fn host_form(host: &[u8]) -> bool {
+    let (name, port) = match host.strip_prefix(b"[").and_then(|rest| Some((rest, rest.iter().position(|&b| b == b']')?))) {
+        Some((rest, end)) => {
+            let (address, after) = (&rest[..end], &rest[end + 1..]);
+            (address.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')), after)
+        }
+        None => {
+            let (name, after) = host.split_at(host.iter().position(|&b| b == b':').unwrap_or(host.len()));
+            (name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')), after)
+        }
+    };
+    let digits = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    name && (port.is_empty() || port.strip_prefix(b":").is_some_and(digits))
+}
+
 /// RFC 9110 §5.6.2.
 fn token(b: u8) -> bool {
     b.is_ascii_alphanumeric()
@@ -289,6 +305,16 @@ mod tests {
             let first = scan.end(&head[..cut]).expect("no flaw");
             let end = first.or_else(|| scan.end(head).expect("no flaw"));
             assert_eq!(end, Some(head.len() - 4), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_one_form() {
+        for good in ["a", "a.b:80", "127.0.0.1:9000", "[::1]", "[::1]:9000", "[::ffff:127.0.0.1]:1", "a-b_c.localhost", "a:"] {
+            assert!(host_form(good.as_bytes()), "{good}");
+        }
+        for bad in ["a:b", "a:80:80", "a:123456", "a:+80", "[::1", "[::1]80", "[::1]:x", "a]", "[a/b]", "a@b", "a,b", "::1"] {
+            assert!(!host_form(bad.as_bytes()), "{bad}");
         }
     }
 

@@ -167,16 +167,26 @@ impl Template {
         Ok(tree)
     }
 
-    /// The same folder behind an overlay with nothing in it: a mount's own line in `/proc/self/mountinfo` names its folder on the
-    /// host, and this one's names a descriptor that is long closed.
-    fn veil(&self, tree: &OwnedFd) -> io::Result<OwnedFd> {
-        use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
-        if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode).is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
+    /// The same behind an overlay with nothing in it: a mount's own line in `/proc/self/mountinfo` names its folder on the host,
+    /// and this one's names a descriptor that is long closed. A file is taken out of its veiled folder, so that its line has
+    /// its bare name.
+    fn veil(&self, path: &Path, tree: &OwnedFd) -> io::Result<OwnedFd> {
+        if rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode).is_dir() {
+            return self.overlay(tree);
         }
+        // A link would lead out of the overlay, back to where it shows.
+        let path = fs::canonicalize(path)?;
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::ErrorKind::NotFound.into()) };
+        let folder = self.overlay(&self.tree(folder)?)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        Ok(open_tree(&folder, name, flags)?)
+    }
+
+    fn overlay(&self, folder: &OwnedFd) -> io::Result<OwnedFd> {
+        use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
         let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_set_string(context.as_fd(), "source", "package")?;
-        for lower in [tree, &self.nothing] {
+        for lower in [folder, &self.nothing] {
             fsconfig_set_string(context.as_fd(), "lowerdir+", format!("/proc/self/fd/{}", lower.as_raw_fd()))?;
         }
         fsconfig_create(context.as_fd())?;
@@ -199,8 +209,8 @@ impl Template {
             .map(|s| {
                 let path = Path::new(std::ffi::OsStr::from_bytes(s));
                 let tree = self.tree(path).map_err(|e| (e, format!("open {} for mounting", path.display())))?;
-                // Files, and kernels that can't: the path shows, the content is the same.
-                Ok(self.veil(&tree).unwrap_or(tree))
+                // Kernels that can't: the path shows, the content is the same.
+                Ok(self.veil(path, &tree).unwrap_or(tree))
             })
             .collect();
         move_into_link_name_space(self.own.as_fd(), Some(LinkNameSpaceType::Mount)).map_err(step("leave the host's mounts"))?;

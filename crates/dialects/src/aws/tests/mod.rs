@@ -2,6 +2,7 @@
 
 mod lambda;
 mod others;
+mod quotas;
 mod state;
 mod url;
 

@@ -158,6 +158,14 @@ async fn everybody_learns_who_they_are() {
     let role = Principal::Role { tenant: "000000000000".into(), role: Arc::from(ROLE), instance: InstanceId(uuid::Uuid::nil()) };
     let text = bench.query("sts", "Action=GetCallerIdentity", role.clone()).await.text();
     assert!(text.contains("assumed-role/myna-default/0000"), "{text}");
+    // H68: nobody is who an unknown role would be.
+    let gone = Principal::Role {
+        tenant: "000000000000".into(),
+        role: "arn:aws:iam::000000000000:role/gone".into(),
+        instance: InstanceId(uuid::Uuid::nil()),
+    };
+    let unknown = bench.query("sts", "Action=GetCallerIdentity", gone).await;
+    assert!(unknown.status == 403 && unknown.text().contains("<Code>InvalidClientTokenId</Code>"), "{}", unknown.text());
     let denied = bench.query("iam", "Action=ListRoles", role).await;
     assert!(denied.status == 403 && denied.text().contains("<Code>AccessDenied</Code>"));
     assert_eq!(bench.query("sts", "Action=AssumeRole", bench.platform.root()).await.status, 501);
