@@ -126,7 +126,7 @@ fn an_instances_credentials_reach_no_control_plane_whatever_its_role_allows() ->
         ("POST", format!("{echo}/policy"), "{}".into()),
         ("POST", format!("{echo}/versions"), "{}".into()),
         ("POST", format!("{echo}/aliases"), "{}".into()),
-        ("POST", format!("/2021-10-31/functions/echo/url"), r#"{"AuthType":"NONE"}"#.into()),
+        ("POST", "/2021-10-31/functions/echo/url".into(), r#"{"AuthType":"NONE"}"#.into()),
         ("PUT", "/2017-10-31/functions/echo/concurrency".into(), r#"{"ReservedConcurrentExecutions":0}"#.into()),
         ("GET", "/2016-08-19/account-settings".into(), String::new()),
         ("DELETE", echo.to_owned(), String::new()),

@@ -2,12 +2,17 @@
 //! read differently.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use myna_tests::{Entry, Function, Platform, Result, Test, Wire, archive, ensure, json, tests};
+use myna_tests::{Entry, Function, Platform, Result, Test, Wire, archive, ensure, json, soon, tests};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 pub const ALL: &[Test] = tests![
     control_characters_never_break_or_colour_a_log_line,
     ambiguous_or_broken_json_is_refused_by_the_control_plane,
     a_payload_passes_byte_for_byte,
+    a_flood_of_refusals_is_no_flood_of_log_lines,
 ];
 
 /// What a line would begin with that somebody outside had managed to write.
@@ -77,6 +82,43 @@ fn control_characters_never_break_or_colour_a_log_line() -> Result<()> {
     let texts: Vec<&str> = events["events"].as_array().into_iter().flatten().filter_map(|e| e["message"].as_str()).collect();
     ensure!(texts.iter().filter(|t| t.contains("one\u{1b}[2Jtwo")).count() == 1, "{texts:?}");
     ensure!(!texts.iter().any(|t| t.starts_with(FORGED)), "an event began with a function's text: {texts:?}");
+    Ok(())
+}
+
+// H25: whoever is refused comes again, from inside a function too. Each refusal is a line or is counted in one.
+fn a_flood_of_refusals_is_no_flood_of_log_lines() -> Result<()> {
+    let myna = Platform::start()?;
+    let source = r#"
+import http.client, os
+def handler(event, context):
+    c = http.client.HTTPConnection(os.environ['AWS_ENDPOINT_URL'].split('//')[1], timeout=20)
+    for n in range(event):
+        c.request('GET', '/2015-03-31/functions/')
+        c.getresponse().read()
+    return event
+"#;
+    let f = myna.draft("flooder", source).set("Timeout", 60).set("MemorySize", 1769).create()?;
+    let began = Instant::now();
+    let mut sent = 3000;
+    ensure!(f.call(json!(sent))? == sent);
+    let counts = || {
+        let log = myna.log();
+        let lines = log.lines().filter(|l| l.contains("a request is not taken for signed")).count();
+        let left_out: usize = log.lines().filter_map(|l| l.split_once(" lines were left out")?.0.parse::<usize>().ok()).sum();
+        (lines, lines + left_out)
+    };
+    // The count comes with the next line that is written, in a later second.
+    let all = soon(|| {
+        sent += 1;
+        let answered = f.call(json!(1)).is_ok();
+        // What was written still has to be read.
+        thread::sleep(Duration::from_millis(50));
+        answered && counts().1 == sent
+    });
+    let (lines, told) = counts();
+    ensure!(all, "{sent} refusals, and the log tells of {told}");
+    let most = 100 * (began.elapsed().as_secs() as usize + 2);
+    ensure!(lines <= most, "{lines} lines where at most {most} fit");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 pub mod log;
 pub mod out;
+pub mod paced;
 pub mod problem;
 pub mod progress;
 pub mod safe;
