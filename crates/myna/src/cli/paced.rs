@@ -65,7 +65,9 @@ impl<'a> MakeWriter<'a> for Paced {
             Some(0) => {}
             // It is dropped and counted there when there is no room for it.
             Some(lines) => {
-                drop(writeln!(self.out.clone(), "{lines} lines were left out: more than {LINES_PER_SECOND_MAX} in a second"))
+                let text = format!("{lines} lines were left out: more than {LINES_PER_SECOND_MAX} in a second\n");
+                // It is dropped and counted there when there is no room for it.
+                drop(self.out.clone().write_all(text.as_bytes()));
             }
         }
         self.make_writer()

@@ -75,7 +75,11 @@ pub fn run(ctx: &Ctx, args: Args) -> Done {
     raise_descriptors();
     let config = Config::load(dir, &args).map_err(|e| Problem::usage(e.to_string()))?;
     let lines = Lines::start(std::io::stderr()).doing("the platform can't start")?;
-    tracing_subscriber::fmt().with_writer(Paced::new(lines.clone())).with_max_level(tracing::Level::INFO).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_writer(Paced::new(lines.clone()))
+        .with_max_level(tracing::Level::INFO)
+        .with_target(false)
+        .init();
     // One thread serves: on it a call meets no lock that anybody else holds. The main thread, since sandboxes end with it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
