@@ -119,7 +119,8 @@ impl Engine {
                 }
             },
         };
-        if state.pools.has_actions() {
+        // Who waits may have to be looked after, though nothing is to be done now.
+        if state.pools.has_actions() || matches!(claimed, Ok(Err(_))) {
             self.act(state);
         } else {
             drop(state);

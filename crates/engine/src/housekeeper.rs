@@ -21,9 +21,9 @@ impl Engine {
         let mut expire_at = Mono(0);
         loop {
             let now = self.parts.clock.mono();
-            let freeze_at = self.tidy(now, &mut expire_at);
+            let next = self.tidy(now, &mut expire_at);
             self.unbound.expire(now).await;
-            match freeze_at {
+            match next {
                 Some(at) => tokio::time::sleep(at.since(now).max(Duration::from_millis(5))).await,
                 None => tokio::select! {
                     () = tokio::time::sleep(expire_at.since(now)) => self.asleep.store(false, Ordering::Release),
@@ -33,11 +33,11 @@ impl Engine {
         }
     }
 
-    /// Returns when there is more to freeze; where there is nothing, the next change wakes the housekeeper. `expire_at` becomes
+    /// Returns when there is more to do soon; where there is nothing, the next change wakes the housekeeper. `expire_at` becomes
     /// the time when more is due to go.
     fn tidy(&self, now: Mono, expire_at: &mut Mono) -> Option<Mono> {
         let mut state = self.lock();
-        let freeze_at = state.pools.freeze(now);
+        let soon = state.pools.soon(now);
         if state.pools.rested() {
             // What was computed before may be too late for it.
             *expire_at = (*expire_at).min(now + EXPIRE_EVERY);
@@ -46,11 +46,11 @@ impl Engine {
             let next = state.pools.expire(now).unwrap_or(now + EXPIRE_MAX);
             *expire_at = next.clamp(now + EXPIRE_EVERY, now + EXPIRE_MAX);
         }
-        if freeze_at.is_none() {
+        if soon.is_none() {
             // While the state is locked: a change that comes after this look finds it asleep and wakes it.
             self.asleep.store(true, Ordering::Release);
         }
         self.carry_out(state);
-        freeze_at
+        soon
     }
 }

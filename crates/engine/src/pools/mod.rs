@@ -6,12 +6,13 @@
 //! What was decided:
 //! - A call is counted when it is admitted, not when it starts to run: the concurrency limits of a function and of its tenant bound
 //!   the waiting line too, so that no line can grow without end.
-//! - An instance is started only for a call that waits and that no instance already starting will serve.
+//! - An instance is started only for a call that waits and that no instance already starting, or soon free, will serve.
 //! - What a start needs is reserved before it begins and given back when nothing of the instance is left.
 //! - Pools that want a start and can't have one take turns: tenants first, then the pools of a tenant. A pool that holds more than
 //!   its fair share gives an instance up when somebody else is waiting for room.
 
 mod line;
+mod pace;
 mod scale;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -19,6 +20,7 @@ pub(crate) mod tests;
 use crate::keepalive::{Arrivals, KeepAlive};
 use line::Turns;
 use model::{FunctionName, InstanceId, Mono, RevisionId, TenantId, Unit, catalog::Concurrency};
+use pace::Pace;
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -122,7 +124,10 @@ struct Pool<W> {
     unit: Arc<Unit>,
     /// Ready instances with a free slot; the most recently used last.
     free: Vec<InstanceId>,
-    waiting: VecDeque<(Ticket, FunctionKey, W)>,
+    waiting: VecDeque<(Ticket, FunctionKey, W, Mono)>,
+    pace: Pace,
+    /// It is among [`Pools::deferred`].
+    deferred: bool,
     /// The function that used it last: several may share a unit, and that one's habits decide how long instances are kept.
     user: FunctionKey,
     starting: u32,
@@ -170,6 +175,8 @@ pub struct Pools<W> {
     warm: BTreeSet<(Mono, InstanceId)>,
     /// Pools whose provisioned instances are not replaced before a time.
     paused: BTreeSet<(Mono, RevisionId)>,
+    /// Pools whose calls wait for busy instances, until a time.
+    deferred: BTreeSet<(Mono, RevisionId)>,
     /// Something came to rest since this was last asked.
     rested: bool,
     turns: Turns,
@@ -192,6 +199,7 @@ impl<W> Pools<W> {
             idle: BTreeSet::new(),
             warm: BTreeSet::new(),
             paused: BTreeSet::new(),
+            deferred: BTreeSet::new(),
             rested: false,
             turns: Turns::default(),
             starts: 0,
@@ -253,7 +261,7 @@ impl<W> Pools<W> {
         if pool.user != *key {
             pool.user = key.clone();
         }
-        pool.waiting.push_back((ticket, key.clone(), waiter(ticket)));
+        pool.waiting.push_back((ticket, key.clone(), waiter(ticket), now));
         let revision = unit.revision;
         self.scale(revision, now);
         Ok(Admission::Waiting(ticket))
@@ -307,6 +315,8 @@ impl<W> Pools<W> {
             unit: unit.clone(),
             free: Vec::new(),
             waiting: VecDeque::new(),
+            pace: Pace::default(),
+            deferred: false,
             user: (unit.tenant.clone(), unit.function.clone()),
             starting: 0,
             members: 0,
@@ -349,10 +359,11 @@ impl<W> Pools<W> {
         }
         inst.phase = Phase::Ready;
         inst.slots = slots.max(1);
-        let revision = inst.revision;
+        let (revision, took) = (inst.revision, now.since(inst.since));
         self.starts -= 1;
         let pool = self.pools.get_mut(&revision).expect("an instance's pool outlives it");
         pool.starting -= 1;
+        pool.pace.started(took);
         pool.free.push(id);
         self.serve(revision, id, now);
         // It may have fewer slots than its unit let expect.
@@ -391,7 +402,7 @@ impl<W> Pools<W> {
             pool.provisioned_wanted = pool.provisioned_have;
             pool.provisioned_failed = true;
         }
-        let (_, key, waiter) = pool.waiting.pop_front()?;
+        let (_, key, waiter, _) = pool.waiting.pop_front()?;
         self.count_out(&key);
         Some(waiter)
     }
@@ -441,7 +452,7 @@ impl<W> Pools<W> {
             return Admission::Slot(id);
         }
         let ticket = self.ticket();
-        self.pool(unit).waiting.push_front((ticket, key.clone(), waiter(ticket)));
+        self.pool(unit).waiting.push_front((ticket, key.clone(), waiter(ticket), now));
         self.scale(unit.revision, now);
         Admission::Waiting(ticket)
     }
@@ -492,9 +503,12 @@ impl<W> Pools<W> {
             return None;
         }
         inst.busy -= 1;
+        let took = now.since(inst.idle_since);
         inst.idle_since = now;
         let (revision, phase, over) = (inst.revision, inst.phase, inst.busy == 0);
-        self.pools.get_mut(&revision).expect("an instance's pool outlives it").busy -= 1;
+        let pool = self.pools.get_mut(&revision).expect("an instance's pool outlives it");
+        pool.busy -= 1;
+        pool.pace.called(took);
         if phase == Phase::Draining && over {
             self.let_go(id);
         }
@@ -531,6 +545,9 @@ impl<W> Pools<W> {
         let Some(pool) = self.pools.get(&revision) else { return };
         if pool.members == 0 && pool.waiting.is_empty() && pool.provisioned_wanted == 0 {
             self.turns.remove(&pool.unit.tenant, revision);
+            if pool.deferred {
+                self.deferred.retain(|(_, r)| *r != revision);
+            }
             self.pools.remove(&revision);
         }
     }
@@ -539,7 +556,7 @@ impl<W> Pools<W> {
     pub fn abandon(&mut self, revision: RevisionId, ticket: Ticket, now: Mono) -> bool {
         let Some(pool) = self.pools.get_mut(&revision) else { return false };
         let Some(at) = pool.waiting.iter().position(|w| w.0 == ticket) else { return false };
-        if let Some((_, key, _)) = pool.waiting.remove(at) {
+        if let Some((_, key, ..)) = pool.waiting.remove(at) {
             self.count_out(&key);
         }
         self.sweep(revision);

@@ -15,6 +15,20 @@ impl<W> Pools<W> {
             Slots::Unbounded => u32::MAX,
         };
         let for_calls = waiting.div_ceil(slots).saturating_sub(pool.starting);
+        // With several calls on one instance, how long one takes says nothing of when its slot is free.
+        let for_calls = match pool.waiting.front() {
+            Some((.., since)) if slots == 1 && for_calls > 0 => {
+                if now.since(*since) < pool.pace.patience() {
+                    for_calls.saturating_sub(pool.busy.saturating_mul(pool.pace.ahead()))
+                } else if pool.pace.ahead() == 0 {
+                    for_calls
+                } else {
+                    // Slower than it was: twice as many, and so on from one look to the next.
+                    for_calls.min(pool.busy.max(1).saturating_sub(pool.starting))
+                }
+            }
+            _ => for_calls,
+        };
         let for_provision = match now < pool.provisioned_not_before {
             true => 0,
             false => pool.provisioned_wanted.saturating_sub(pool.provisioned_have),
@@ -25,11 +39,37 @@ impl<W> Pools<W> {
     /// Start what the pool wants, as far as there is room; the rest waits for its turn.
     pub(super) fn scale(&mut self, revision: RevisionId, now: Mono) {
         if self.wanted(revision, now) == 0 {
-            return;
+            return self.defer(revision, now);
         }
         let Some(tenant) = self.pools.get(&revision).map(|p| p.unit.tenant.clone()) else { return };
         self.turns.join(&tenant, revision);
         self.feed(now);
+    }
+
+    /// Calls wait for busy instances: look again when the first of them has waited long enough.
+    fn defer(&mut self, revision: RevisionId, now: Mono) {
+        let Some(pool) = self.pools.get_mut(&revision).filter(|p| !p.deferred) else { return };
+        let Some((.., since)) = pool.waiting.front().filter(|_| pool.waiting.len() > pool.starting as usize) else { return };
+        let at = *since + pool.pace.patience();
+        // One that has waited for so long already is looked at once more when what is starting for it should be there.
+        let at = if at > now { at } else { now + pool.pace.patience() };
+        pool.deferred = true;
+        self.deferred.insert((at, revision));
+    }
+
+    /// Start what calls have waited for long enough. Returns when there is more to look at.
+    fn hurry(&mut self, now: Mono) -> Option<Mono> {
+        while let Some((at, revision)) = self.deferred.first().copied() {
+            if now < at {
+                return Some(at);
+            }
+            self.deferred.pop_first();
+            if let Some(pool) = self.pools.get_mut(&revision) {
+                pool.deferred = false;
+            }
+            self.scale(revision, now);
+        }
+        None
     }
 
     /// Give turns until nobody wants one or there is no room.
@@ -158,7 +198,7 @@ impl<W> Pools<W> {
             if !free {
                 return;
             }
-            let Some((_, _, waiter)) = pool.waiting.pop_front() else { break };
+            let Some((_, _, waiter, _)) = pool.waiting.pop_front() else { break };
             self.take(id, now);
             self.actions.push(Action::Grant { waiter, id });
         }
@@ -234,8 +274,13 @@ impl<W> Pools<W> {
         self.functions.get(user).map(|f| f.arrivals.keep(self.config.keep_alive)).unwrap_or_default()
     }
 
-    /// Freeze what has rested for a moment. Returns when there is more to freeze.
-    pub fn freeze(&mut self, now: Mono) -> Option<Mono> {
+    /// Freeze what has rested for a moment, and start what was waited for long enough. Returns when there is more to do.
+    pub fn soon(&mut self, now: Mono) -> Option<Mono> {
+        let hurry = self.hurry(now);
+        self.freeze(now).into_iter().chain(hurry).min()
+    }
+
+    fn freeze(&mut self, now: Mono) -> Option<Mono> {
         while let Some((since, id)) = self.warm.first().copied() {
             let due = since + self.config.freeze_after;
             if now < due {

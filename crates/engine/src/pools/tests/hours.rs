@@ -12,7 +12,7 @@ fn a_function_called_every_two_minutes_keeps_its_one_instance_and_scales_to_zero
         w.settle();
         for _ in 0..24 {
             w.pass(Duration::from_secs(5));
-            w.pools.freeze(w.now);
+            w.pools.soon(w.now);
             w.pools.expire(w.now);
             w.act();
         }
@@ -37,10 +37,10 @@ fn what_rests_is_frozen_then_let_go_at_the_announced_times() {
     let mut w = World::new(Config { keep_alive: KeepAlive::Fixed(Duration::from_secs(7)), ..config(10) });
     w.admit(&unit("a", "f", 1, Slots::One)).unwrap();
     w.settle();
-    let freeze_at = w.pools.freeze(w.now).expect("something rests");
+    let freeze_at = w.pools.soon(w.now).expect("something rests");
     let expire_at = w.pools.expire(w.now).expect("something is kept");
     w.now = freeze_at;
-    assert_eq!(w.pools.freeze(w.now), None);
+    assert_eq!(w.pools.soon(w.now), None);
     assert!(matches!(w.pools.actions()[..], [Action::Freeze(_)]));
     w.now = expire_at - Duration::from_nanos(1);
     assert_eq!(w.pools.expire(w.now), Some(expire_at));
@@ -229,4 +229,36 @@ fn functions_that_come_and_go_leave_no_trace() {
     }
     w.assert_nothing_left();
     assert_eq!((w.pools.functions.len(), w.pools.tenants[&TenantId::from("a")].reserved), (0, 0));
+}
+
+#[test]
+fn calls_of_a_fast_function_wait_for_its_busy_instances_and_no_longer_than_a_start_takes() {
+    let mut w = World::new(config(64 * 1024));
+    let fast = unit("t", "fast", 128, Slots::One);
+    w.admit(&fast).expect("there is room");
+    w.pass(Duration::from_millis(50));
+    w.ready(0, 1);
+    w.pass(Duration::from_millis(1));
+    w.over(0, false);
+    for _ in 0..12 {
+        w.admit(&fast).expect("there is room");
+    }
+    assert_eq!((w.starts, w.waiting.len()), (1, 11), "a start takes fifty times as long as a call");
+    for _ in 0..4 {
+        w.pass(Duration::from_millis(1));
+        w.over(0, false);
+    }
+    assert_eq!((w.starts, w.running.len()), (1, 1));
+    // It has become slow: those that wait get instances after all, twice as many each time that some have come up.
+    w.now = w.pools.soon(w.now).expect("somebody is looked after");
+    w.pools.soon(w.now);
+    w.act();
+    assert_eq!(w.starting.len(), 1);
+    w.ready(0, 1);
+    assert_eq!(w.starting.len(), 2);
+    while !w.starting.is_empty() {
+        w.ready(0, 1);
+    }
+    assert!(w.waiting.is_empty(), "{}", w.waiting.len());
+    w.settle();
 }

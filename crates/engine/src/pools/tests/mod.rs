@@ -299,7 +299,7 @@ impl World {
     /// A day passes without a call.
     pub fn rest(&mut self) {
         self.pass(Duration::from_secs(86_400));
-        self.pools.freeze(self.now);
+        self.pools.soon(self.now);
         self.pools.expire(self.now);
         self.act();
         while self.step() {}

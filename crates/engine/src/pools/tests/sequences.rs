@@ -63,7 +63,7 @@ fn apply(w: &mut World, units: &[Arc<Unit>], (op, n, few, ms): (Op, usize, u32, 
             ids.sort_unstable();
             pick(&ids, n).into_iter().for_each(|at| w.pools.died(ids[at], now));
         }
-        Op::Freeze => drop(w.pools.freeze(now)),
+        Op::Freeze => drop(w.pools.soon(now)),
         Op::Expire => drop(w.pools.expire(now)),
         Op::Retire => w.pools.retire(unit.revision, now),
         Op::Provision => w.pools.provision(unit, few, now),
