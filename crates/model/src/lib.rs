@@ -14,6 +14,7 @@ pub mod limits;
 pub mod log;
 pub mod loops;
 pub mod ports;
+pub mod queue;
 pub mod resource;
 pub mod sandbox;
 

@@ -8,6 +8,7 @@ use crate::{
     Target, TenantId, Unit, Verified, Write,
     event::{Call, Outcome, Record},
     log::{LogLine, LogRecord, Stream},
+    queue::{Control, EventQuery, EventView, Lane, LaneView, NewEvent, Queued, Settled},
     sandbox::{Caps, Endpoint, Exit, Group, Leftover, Limits, Measured, Mount, ProcSpec, Spec},
 };
 use bytes::Bytes;
@@ -217,6 +218,34 @@ pub trait Policy: Send + Sync {
 /// Keys and what they stand for.
 pub trait Identities: Send + Sync {
     fn credential(&self, access_key_id: &str) -> Option<Credential>;
+}
+
+/// Events that were accepted and have not ended. One implementation is a log on this machine's disk; a broker may take its place.
+pub trait Queue: Send + Sync {
+    /// Accept an event: it is on stable storage when this returns its id. Refused with [`crate::Cause::Exhausted`] when the
+    /// disk is full or slower than what comes in.
+    fn put(&self, event: NewEvent) -> Fut<'_, Result<InvocationId, Fault>>;
+    /// Up to `limit` events of a lane that are due, those due first first. They stay taken until they are settled or released,
+    /// or until this process ends; of each key at most one is taken. Also when the next one falls due that is not yet.
+    fn take(&self, lane: &Lane, limit: usize) -> Fut<'_, Result<(Vec<Queued>, Option<u64>), Fault>>;
+    /// What became of a taken event, and the events that follow from it (to destinations), all or nothing. Nobody has to wait:
+    /// lost with the process, the event is offered again.
+    fn settle(&self, seq: u64, settled: Settled, then: Vec<NewEvent>) -> Fut<'_, Result<(), Fault>>;
+    /// A taken event was not tried and may be taken again.
+    fn release(&self, seq: u64);
+    /// Lanes that hold events which have not ended, and paused ones.
+    fn lanes(&self) -> Vec<(Lane, LaneView)>;
+    /// Told of lanes in which something became due or changed; set once.
+    fn on_change(&self, tell: Box<dyn Fn(&Lane) + Send + Sync>);
+    fn control(&self, lane: &Lane, control: Control) -> Fut<'_, Result<(), Fault>>;
+    /// Dead letters wait again as if they had just been accepted, to expire after this many milliseconds; gives how many.
+    fn redrive(&self, lane: &Lane, only: Option<InvocationId>, age_ms: u64) -> Fut<'_, Result<u64, Fault>>;
+    /// One that waits will not run. `false` when it has ended or runs.
+    fn cancel(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<bool, Fault>>;
+    fn find(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<Option<EventView>, Fault>>;
+    /// The body of one that has not ended, or of a dead letter.
+    fn body(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<Option<Bytes>, Fault>>;
+    fn list(&self, query: EventQuery) -> Fut<'_, Result<Vec<EventView>, Fault>>;
 }
 
 // --------------------------------------------------------------------------------------------------------------- contract

@@ -8,6 +8,7 @@ mod ledger;
 mod logs;
 pub mod options;
 pub mod packages;
+pub mod queue;
 mod records;
 pub mod rows;
 mod segments;
@@ -21,6 +22,7 @@ pub use journal::Journal;
 pub use ledger::{LogStore, RecordStore};
 pub use options::Options;
 pub use packages::{Collected, PackageStore};
+pub use queue::QueueStore;
 pub use rows::RowStore;
 pub use stats::{Maintained, StoreStats};
 
@@ -35,6 +37,7 @@ pub struct Store {
     logs: Arc<LogStore>,
     records: Arc<RecordStore>,
     ledger: Arc<Ledger>,
+    queue: Arc<QueueStore>,
     options: Options,
     damaged: Vec<String>,
     // Last, so that the lock is let go when everything else is closed.
@@ -53,9 +56,10 @@ impl Store {
         let (rows, damaged) = RowStore::open(directory.path(), &options, clock.clone(), loops)?;
         let rows = Arc::new(rows);
         let packages = Arc::new(PackageStore::open(&directory, &options.packages, clock.clone(), loops)?);
+        let queue = Arc::new(QueueStore::open(directory.path(), &options.queue, clock.clone())?);
         let ledger = Ledger::open(directory.path(), &options, rows.clone(), clock, loops)?;
         let (logs, records) = (Arc::new(LogStore(ledger.clone())), Arc::new(RecordStore(ledger.clone())));
-        Ok(Arc::new(Store { rows, packages, logs, records, ledger, options, damaged, directory }))
+        Ok(Arc::new(Store { rows, packages, logs, records, ledger, queue, options, damaged, directory }))
     }
 
     pub fn directory(&self) -> &Directory {
@@ -73,18 +77,22 @@ impl Store {
     pub fn records(&self) -> &Arc<RecordStore> {
         &self.records
     }
+    pub fn queue(&self) -> &Arc<QueueStore> {
+        &self.queue
+    }
     pub fn journal(&self) -> &Arc<Journal> {
         self.ledger.journal()
     }
 
     /// What was found broken, each named.
     pub fn damaged(&self) -> Vec<String> {
-        self.damaged.iter().cloned().chain(self.packages.damaged()).collect()
+        self.damaged.iter().cloned().chain(self.packages.damaged()).chain(self.queue.damaged().iter().cloned()).collect()
     }
 
     /// Finish what was accepted and put everything on stable storage. What comes later is refused or dropped.
     pub fn close(&self) {
         self.ledger.close();
+        self.queue.close();
         self.rows.close();
         self.packages.settle();
     }

@@ -11,6 +11,7 @@ pub struct Options {
     pub packages: PackageLimits,
     pub logs: LogLimits,
     pub records: RecordLimits,
+    pub queue: QueueLimits,
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -74,6 +75,21 @@ pub struct RecordLimits {
     pub pending_max: usize,
 }
 
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct QueueLimits {
+    pub segment_bytes: u64,
+    /// What may wait for the disk before events are refused.
+    pub pending_bytes_max: usize,
+    /// A larger body has a file of its own.
+    pub inline_bytes_max: usize,
+    /// How long what became of an event can be asked for.
+    pub succeeded_age_max: Duration,
+    pub dead_age_max: Duration,
+    /// Events in one answer.
+    pub page_max: usize,
+}
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Default for RowLimits {
@@ -120,6 +136,18 @@ impl Default for RecordLimits {
             age_max: 14 * DAY,
             usage_age_max: 400 * DAY,
             pending_max: 16_384,
+        }
+    }
+}
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 16 << 20,
+            pending_bytes_max: 64 << 20,
+            inline_bytes_max: 64 << 10,
+            succeeded_age_max: Duration::from_secs(3600),
+            dead_age_max: 14 * DAY,
+            page_max: 1000,
         }
     }
 }

@@ -117,9 +117,9 @@ pub(crate) struct Segment {
 impl Segment {
     pub(crate) fn create(path: &Path) -> io::Result<Segment> {
         let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-        let (salt, ..) = uuid::Uuid::new_v4().as_fields();
+        let (salt, bytes) = preamble();
         let mut segment = Segment { file, length: 0, salt };
-        segment.append(&preamble(salt))?;
+        segment.append(&bytes)?;
         Ok(segment)
     }
 
@@ -149,7 +149,13 @@ impl Segment {
     }
 }
 
-fn preamble(salt: u32) -> Vec<u8> {
+/// What a new segment begins with, and the salt that is in it.
+pub(crate) fn preamble() -> (u32, Vec<u8>) {
+    let (salt, ..) = uuid::Uuid::new_v4().as_fields();
+    (salt, begin(salt))
+}
+
+fn begin(salt: u32) -> Vec<u8> {
     [&MAGIC[..], &salt.to_le_bytes()].concat()
 }
 
@@ -170,7 +176,7 @@ mod tests {
     use super::*;
 
     fn three() -> Vec<u8> {
-        let mut bytes = preamble(7);
+        let mut bytes = begin(7);
         for text in ["first", "second", "third"] {
             frame(&mut bytes, 7, |out| out.extend_from_slice(text.as_bytes()));
         }
@@ -203,7 +209,7 @@ mod tests {
     fn text_that_looks_like_a_record_is_not_one() {
         let mut inner = Vec::new();
         frame(&mut inner, 0, |out| out.extend_from_slice(b"forged"));
-        let mut bytes = preamble(7);
+        let mut bytes = begin(7);
         frame(&mut bytes, 7, |out| out.extend_from_slice(&inner));
         frame(&mut bytes, 7, |out| out.extend_from_slice(b"last"));
         bytes[PREAMBLE_BYTES + 2] ^= 0x40;

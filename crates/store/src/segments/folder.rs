@@ -1,14 +1,12 @@
 //! The segments of one folder, numbered in the order of their making: which there are, how long each is, and which to drop.
 
-use super::{Found, Segment, file::salt, scan};
+use super::{Found, SUFFIX, Segment, file::salt, scan};
 use std::{
     collections::BTreeMap,
     io::{self, Read},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
-
-const SUFFIX: &str = ".seg";
 
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -51,7 +49,7 @@ impl Folder {
         &self.path
     }
     pub(crate) fn file(&self, number: u32) -> PathBuf {
-        self.path.join(format!("{number:08}{SUFFIX}"))
+        super::path(&self.path, number)
     }
     pub(crate) fn bytes(&self) -> u64 {
         self.segments.values().sum()

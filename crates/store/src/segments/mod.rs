@@ -9,9 +9,10 @@ pub(crate) mod code;
 mod file;
 mod folder;
 
-pub(crate) use file::{Found, Segment, frame, scan};
+pub(crate) use file::{Found, Segment, frame, preamble, scan};
 pub(crate) use folder::Folder;
 
+const SUFFIX: &str = ".seg";
 pub(crate) const MAGIC: &[u8; 8] = b"MYNASEG1";
 /// Magic and salt.
 pub(crate) const PREAMBLE_BYTES: usize = MAGIC.len() + 4;
@@ -19,6 +20,11 @@ pub(crate) const PREAMBLE_BYTES: usize = MAGIC.len() + 4;
 pub(crate) const HEAD_BYTES: usize = 8;
 /// A record's length is at most this; a larger one is damage.
 pub(crate) const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// Where a folder's segment of that number is.
+pub(crate) fn path(folder: &std::path::Path, number: u32) -> std::path::PathBuf {
+    folder.join(format!("{number:08}{SUFFIX}"))
+}
 
 /// A position: which segment, and where in it. Grows with every record, also over restarts.
 pub(crate) fn position(segment: u32, offset: u32) -> u64 {

@@ -6,6 +6,7 @@ mod directory;
 mod full;
 mod journal;
 mod packages;
+mod queue;
 mod rows;
 mod zips;
 

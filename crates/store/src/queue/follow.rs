@@ -1,0 +1,174 @@
+//! The thread that keeps the index behind the log: applies what was synced, tells what became due, clears away.
+
+use super::{
+    bodies::Bodies,
+    index::{Applied, Index},
+    log::Synced,
+};
+use crate::segments;
+use model::{
+    Clock,
+    queue::{Lane, LaneView},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+/// Followed in one transaction.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Followed between two checkpoints; as much is read again after a crash.
+const CHECKPOINT_BYTES: usize = 32 << 20;
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+const FORGET_EVERY: Duration = Duration::from_secs(30);
+const FORGET_AT_ONCE: usize = 5000;
+/// A disk that was full may have room again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long ended events can be asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Retention {
+    pub succeeded: Duration,
+    pub dead: Duration,
+}
+
+/// What readers and the follower share.
+#[derive(Default)]
+pub(super) struct Board {
+    pub lanes: Mutex<BTreeMap<Lane, LaneView>>,
+    /// Events with an attempt under way, or settled and not followed yet: lane and key.
+    pub taken: Mutex<HashMap<u64, (Lane, Option<Arc<str>>)>>,
+    pub tell: OnceLock<Box<dyn Fn(&Lane) + Send + Sync>>,
+}
+
+impl Board {
+    pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, LaneView>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(super) fn taken(&self) -> MutexGuard<'_, HashMap<u64, (Lane, Option<Arc<str>>)>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(super) fn tell(&self, lane: &Lane) {
+        if let Some(tell) = self.tell.get() {
+            tell(lane);
+        }
+    }
+}
+
+pub(super) struct Follower {
+    pub index: Index,
+    pub board: Arc<Board>,
+    pub bodies: Bodies,
+    pub clock: Arc<dyn Clock>,
+    pub folder: PathBuf,
+    pub retention: Retention,
+    /// The oldest segment that may still be there.
+    pub oldest: u32,
+    pub since_checkpoint: usize,
+}
+
+impl Follower {
+    pub(super) fn run(mut self, log: &Receiver<Synced>) {
+        let (mut checkpointed, mut forgot) = (Instant::now(), Instant::now());
+        let mut open = true;
+        while open {
+            match log.recv_timeout(CHECKPOINT_EVERY) {
+                Ok(first) => self.follow(first, log),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => open = false,
+            }
+            if self.since_checkpoint >= CHECKPOINT_BYTES || (self.since_checkpoint > 0 && checkpointed.elapsed() >= CHECKPOINT_EVERY) || !open {
+                self.checkpoint();
+                checkpointed = Instant::now();
+            }
+            if open && forgot.elapsed() >= FORGET_EVERY {
+                self.forget();
+                forgot = Instant::now();
+            }
+        }
+    }
+
+    fn follow(&mut self, first: Synced, log: &Receiver<Synced>) {
+        let (mut bytes, mut group) = (first.bytes, vec![first]);
+        while bytes < GROUP_BYTES_MAX
+            && let Ok(more) = log.try_recv()
+        {
+            bytes += more.bytes;
+            group.push(more);
+        }
+        let last = group.last().expect("it has its first");
+        let (segment, offset) = (last.segment, last.offset);
+        let applied = loop {
+            match self.index.apply(group.iter().flat_map(|s| &s.entries), segment, offset) {
+                Ok(applied) => break applied,
+                // The log has it all; nothing is lost by waiting, and new events are refused once enough of them wait.
+                Err(error) => tracing::error!("the index of queued events can't be written, and will be tried again: {error}"),
+            }
+            std::thread::sleep(TRY_AGAIN);
+        };
+        self.since_checkpoint += bytes;
+        let told = group.into_iter().flat_map(|s| s.applied);
+        told.for_each(|reply| drop(reply.send(Ok(()))));
+        self.publish(applied);
+    }
+
+    fn publish(&mut self, applied: Applied) {
+        {
+            let mut taken = self.board.taken();
+            applied.settled.iter().for_each(|seq| drop(taken.remove(seq)));
+        }
+        {
+            let mut lanes = self.board.lanes();
+            for (lane, view) in &applied.lanes {
+                if view.queued == 0 && view.dead == 0 && !view.paused {
+                    lanes.remove(lane);
+                } else {
+                    lanes.insert(lane.clone(), view.clone());
+                }
+            }
+        }
+        applied.lanes.iter().for_each(|(lane, _)| self.board.tell(lane));
+        applied.files.into_iter().for_each(|id| self.bodies.remove(id));
+    }
+
+    fn checkpoint(&mut self) {
+        match self.index.checkpoint() {
+            Ok(true) => {
+                self.since_checkpoint = 0;
+                let followed = self.index.followed_segment();
+                for number in self.oldest..followed {
+                    match std::fs::remove_file(segments::path(&self.folder, number)) {
+                        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                            return tracing::warn!("a segment of the event log that is not needed any more stays: {e}");
+                        }
+                        _ => self.oldest = number + 1,
+                    }
+                }
+            }
+            // A reader was in the way: next time.
+            Ok(false) => {}
+            Err(error) => tracing::error!("the index of queued events can't be put on stable storage: {error}"),
+        }
+    }
+
+    fn forget(&mut self) {
+        let now = self.clock.wall_ms();
+        let before = |age: Duration| now.saturating_sub(age.as_millis() as u64);
+        loop {
+            match self.index.forget(before(self.retention.succeeded), before(self.retention.dead), FORGET_AT_ONCE) {
+                Ok((applied, more)) => {
+                    self.publish(applied);
+                    if !more {
+                        return;
+                    }
+                }
+                Err(error) => return tracing::error!("ended events can't be forgotten: {error}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! What the log says, in an order in which it can be asked: a SQLite file that follows the log and can lag behind it. It knows how
+//! far it has followed, in the same transaction as what it followed, so a crash loses nothing and repeats nothing.
+//!
+//! A row is an event. While it waits its body is here too, so that a segment of the log can go once it is followed; when it has
+//! ended well the body goes and the row stays until it is too old.
+
+use super::entry::{self, Entry, Kept, Put, why_number};
+use crate::{Error, segments::code::Reader};
+use bytes::Bytes;
+use model::{
+    InvocationId, TenantId,
+    queue::{Control, EventQuery, EventView, Lane, LaneView, Queued, Settled, Stage, Why},
+};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use std::{collections::HashMap, path::Path, time::Duration};
+
+pub(super) const QUEUED: u8 = 0;
+pub(super) const SUCCEEDED: u8 = 1;
+pub(super) const DEAD: u8 = 2;
+pub(super) const CANCELLED: u8 = 3;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS lanes (
+        lane INTEGER PRIMARY KEY, tenant TEXT NOT NULL, function TEXT NOT NULL, paused INTEGER NOT NULL DEFAULT 0,
+        queued INTEGER NOT NULL DEFAULT 0, dead INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (tenant, function)
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS events (
+        seq INTEGER PRIMARY KEY, lane INTEGER NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL,
+        accepted_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,
+        id BLOB NOT NULL, key TEXT, head BLOB NOT NULL, bytes INTEGER NOT NULL, crc INTEGER NOT NULL,
+        why INTEGER, reason TEXT NOT NULL, body BLOB
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS waiting ON events (lane, due_ms, seq) WHERE state = 0;
+    CREATE INDEX IF NOT EXISTS keyed ON events (lane, key, seq) WHERE state = 0 AND key IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS dead ON events (lane, seq) WHERE state = 2;
+    CREATE INDEX IF NOT EXISTS ended ON events (ended_ms) WHERE state <> 0;
+    CREATE TABLE IF NOT EXISTS followed (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL, offset INTEGER NOT NULL) STRICT;
+    INSERT OR IGNORE INTO followed VALUES (1, 0, 0);
+";
+
+pub(super) fn connect(path: &Path) -> Result<Connection, Error> {
+    let open = || {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // The log is what was promised; this follows it, and says in itself how far.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "cache_size", -16 * 1024)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    };
+    open().map_err(|e: rusqlite::Error| damaged(path, e))
+}
+
+fn damaged(path: &Path, e: rusqlite::Error) -> Error {
+    Error::damaged(path, e, "restore it from a backup, or move the folder away to start with no queued events")
+}
+
+struct LaneRow {
+    lane: Lane,
+    view: LaneView,
+    changed: bool,
+}
+
+#[derive(Default)]
+struct Lanes {
+    numbers: HashMap<Lane, i64>,
+    rows: HashMap<i64, LaneRow>,
+}
+
+impl Lanes {
+    fn load(c: &Connection) -> rusqlite::Result<Self> {
+        let mut all = Self::default();
+        let mut rows = c.prepare("SELECT lane, tenant, function, paused, queued, dead FROM lanes")?;
+        let mut rows = rows.query([])?;
+        while let Some(r) = rows.next()? {
+            let lane = Lane { tenant: TenantId::new(r.get_ref(1)?.as_str()?), function: r.get_ref(2)?.as_str()?.into() };
+            let view = LaneView { paused: r.get(3)?, queued: number(r, 4)?, dead: number(r, 5)?, taken: 0 };
+            all.add(r.get(0)?, lane, view);
+        }
+        Ok(all)
+    }
+
+    fn add(&mut self, number: i64, lane: Lane, view: LaneView) {
+        self.numbers.insert(lane.clone(), number);
+        self.rows.insert(number, LaneRow { lane, view, changed: false });
+    }
+
+    /// The counts of a lane, to be changed.
+    fn touch(&mut self, number: i64) -> &mut LaneView {
+        let row = self.rows.get_mut(&number).expect("every event's lane was loaded or made");
+        row.changed = true;
+        &mut row.view
+    }
+}
+
+/// The one that writes.
+pub(super) struct Index {
+    connection: Connection,
+    lanes: Lanes,
+    followed: u32,
+}
+
+/// What applying some entries did, to be told once it is committed.
+#[derive(Default)]
+pub(super) struct Applied {
+    /// Taken no longer.
+    pub settled: Vec<u64>,
+    pub lanes: Vec<(Lane, LaneView)>,
+    /// Bodies in files of their own that nothing needs any more.
+    pub files: Vec<InvocationId>,
+}
+
+pub(super) struct Followed {
+    pub segment: u32,
+    pub offset: u64,
+    pub seq: u64,
+}
+
+impl Index {
+    pub(super) fn open(path: &Path) -> Result<(Self, Followed), Error> {
+        let connection = connect(path)?;
+        let read = || {
+            connection.execute_batch(SCHEMA)?;
+            let seq: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |r| r.get(0))?;
+            let (segment, offset): (u32, i64) =
+                connection.query_row("SELECT segment, offset FROM followed", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+            Ok((Lanes::load(&connection)?, Followed { segment, offset: offset as u64, seq: seq as u64 }))
+        };
+        let (lanes, followed) = read().map_err(|e: rusqlite::Error| damaged(path, e))?;
+        Ok((Self { connection, lanes, followed: followed.segment }, followed))
+    }
+
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (&Lane, &LaneView)> {
+        self.lanes.rows.values().map(|row| (&row.lane, &row.view))
+    }
+
+    /// Follow the log by these entries, whose end is the given position: all of them, or none.
+    pub(super) fn apply<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'a Entry>,
+        segment: u32,
+        offset: u64,
+    ) -> rusqlite::Result<Applied> {
+        let mut applied = Applied::default();
+        let transaction = self.connection.transaction()?;
+        let mut step = Step { transaction: &transaction, lanes: &mut self.lanes, applied: &mut applied };
+        let done = entries.into_iter().try_for_each(|entry| step.entry(entry)).and_then(|()| step.finish(segment, offset));
+        if let Err(error) = done.and_then(|()| transaction.commit()) {
+            // What was counted in memory didn't happen.
+            self.lanes = Lanes::load(&self.connection)?;
+            return Err(error);
+        }
+        self.followed = segment;
+        Ok(applied)
+    }
+
+    /// The segment in which the log was followed last.
+    pub(super) fn followed_segment(&self) -> u32 {
+        self.followed
+    }
+
+    /// Whether an event needs its body's file.
+    pub(super) fn needs_file(&self, id: InvocationId) -> rusqlite::Result<bool> {
+        let mut query =
+            self.connection.prepare_cached("SELECT 1 FROM events WHERE seq = ? AND id = ? AND state IN (0, 2) AND body IS NULL")?;
+        query.exists(params![entry::seq_of(id) as i64, &id.0.as_bytes()[..]])
+    }
+
+    /// Put what was followed on stable storage. Everything of the log before the position that was followed may go then.
+    pub(super) fn checkpoint(&self) -> rusqlite::Result<bool> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get::<_, i64>(0)).map(|busy| busy == 0)
+    }
+
+    /// Forget what ended before a time, and the oldest beyond a count; some at a time. Gives whether there may be more.
+    pub(super) fn forget(&mut self, succeeded_before_ms: u64, dead_before_ms: u64, limit: usize) -> rusqlite::Result<(Applied, bool)> {
+        let mut applied = Applied::default();
+        let transaction = self.connection.transaction()?;
+        let mut gone = 0;
+        {
+            let mut old = transaction.prepare_cached(
+                "SELECT seq, lane, state, id, body IS NULL FROM events
+                 WHERE state <> 0 AND ended_ms < max(?1, ?2) AND (ended_ms < ?1 OR state = 2) AND (state <> 2 OR ended_ms < ?2)
+                 ORDER BY ended_ms LIMIT ?3",
+            )?;
+            let found: Vec<(i64, i64, u8, Vec<u8>, bool)> = old
+                .query_map(params![succeeded_before_ms as i64, dead_before_ms as i64, limit as i64], |r| {
+                    Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?))
+                })?
+                .collect::<Result<_, _>>()?;
+            let mut delete = transaction.prepare_cached("DELETE FROM events WHERE seq = ?")?;
+            for (seq, lane, state, id, file) in &found {
+                delete.execute([seq])?;
+                if *state == DEAD {
+                    let view = self.lanes.touch(*lane);
+                    view.dead = view.dead.saturating_sub(1);
+                    applied.files.extend(id_from(id).filter(|_| *file));
+                }
+            }
+            gone = gone.max(found.len());
+        }
+        Step { transaction: &transaction, lanes: &mut self.lanes, applied: &mut applied }.lanes()?;
+        transaction.commit()?;
+        Ok((applied, gone == limit))
+    }
+}
+
+/// One transaction's work.
+struct Step<'a, 't> {
+    transaction: &'a Transaction<'t>,
+    lanes: &'a mut Lanes,
+    applied: &'a mut Applied,
+}
+
+impl Step<'_, '_> {
+    fn entry(&mut self, entry: &Entry) -> rusqlite::Result<()> {
+        match entry {
+            Entry::Put(put) => self.put(put),
+            Entry::Settle { seq, at_ms, settled, then } => {
+                self.applied.settled.push(*seq);
+                self.settle(*seq, *at_ms, settled)?;
+                then.iter().try_for_each(|put| self.put(put))
+            }
+            Entry::Control { lane, at_ms, control, up_to } => self.control(lane, *at_ms, control, *up_to),
+            Entry::Redrive { lane, at_ms, expires_ms, only, up_to } => {
+                let number = self.lane(lane)?;
+                let mut redrive = self.transaction.prepare_cached(
+                    "UPDATE events SET state = 0, attempts = 0, due_ms = ?1, expires_ms = ?2, ended_ms = 0, why = NULL, reason = ''
+                     WHERE lane = ?3 AND state = 2 AND seq <= ?4 AND (?5 IS NULL OR seq = ?5)",
+                )?;
+                let only = only.map(|s| s as i64);
+                let n = redrive.execute(params![*at_ms as i64, *expires_ms as i64, number, *up_to as i64, only])? as u64;
+                let view = self.lanes.touch(number);
+                view.dead = view.dead.saturating_sub(n);
+                view.queued += n;
+                Ok(())
+            }
+        }
+    }
+
+    fn put(&mut self, put: &Put) -> rusqlite::Result<()> {
+        let lane = self.lane(&put.event.lane)?;
+        self.lanes.touch(lane).queued += 1;
+        let mut head = Vec::new();
+        entry::encode_head(&mut head, &put.event);
+        let (body, crc) = match &put.body {
+            Kept::Here(body) => (Some(&body[..]), checksum(put.id, body)),
+            Kept::File { crc, .. } => (None, *crc),
+        };
+        let mut insert = self.transaction.prepare_cached(
+            "INSERT OR REPLACE INTO events (seq, lane, state, attempts, accepted_ms, due_ms, expires_ms, ended_ms, id, key, head, bytes, crc,
+             reason, body) VALUES (?, ?, 0, 0, ?, ?, ?, 0, ?, ?, ?, ?, ?, '', ?)",
+        )?;
+        let times = [put.accepted_ms as i64, put.event.due_ms as i64, put.event.expires_ms as i64];
+        let (id, key) = (&put.id.0.as_bytes()[..], put.event.key.as_deref());
+        insert.execute(params![put.seq as i64, lane, times[0], times[1], times[2], id, key, head, put.body.bytes() as i64, crc, body])?;
+        Ok(())
+    }
+
+    fn settle(&mut self, seq: u64, at_ms: u64, settled: &Settled) -> rusqlite::Result<()> {
+        let mut find = self.transaction.prepare_cached("SELECT lane, id, body IS NULL FROM events WHERE seq = ? AND state = 0")?;
+        let found: Option<(i64, Vec<u8>, bool)> =
+            find.query_row([seq as i64], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional()?;
+        // It ended meanwhile: cancelled, or its lane was purged.
+        let Some((lane, id, file)) = found else { return Ok(()) };
+        match settled {
+            Settled::Again { due_ms, counted, reason } => {
+                let mut again = self
+                    .transaction
+                    .prepare_cached("UPDATE events SET attempts = attempts + ?, due_ms = ?, reason = ? WHERE seq = ?")?;
+                again.execute(params![*counted, *due_ms as i64, &**reason, seq as i64])?;
+                self.lanes.touch(lane);
+                return Ok(());
+            }
+            Settled::Dead { why, reason } => {
+                let mut dead = self.transaction.prepare_cached(
+                    "UPDATE events SET state = 2, attempts = attempts + ?, ended_ms = ?, why = ?, reason = ? WHERE seq = ?",
+                )?;
+                let counted = i64::from(*why == Why::Failed);
+                dead.execute(params![counted, at_ms as i64, why_number(*why), &**reason, seq as i64])?;
+            }
+            Settled::Succeeded | Settled::Cancelled => {
+                let state = if *settled == Settled::Succeeded { SUCCEEDED } else { CANCELLED };
+                let mut end = self.transaction.prepare_cached(
+                    "UPDATE events SET state = ?1, attempts = attempts + (?1 = 1), ended_ms = ?2, reason = '', body = NULL WHERE seq = ?3",
+                )?;
+                end.execute(params![state, at_ms as i64, seq as i64])?;
+                self.applied.files.extend(id_from(&id).filter(|_| file));
+            }
+        }
+        let view = self.lanes.touch(lane);
+        view.queued = view.queued.saturating_sub(1);
+        view.dead += u64::from(matches!(settled, Settled::Dead { .. }));
+        Ok(())
+    }
+
+    fn control(&mut self, lane: &Lane, at_ms: u64, control: &Control, up_to: u64) -> rusqlite::Result<()> {
+        let number = self.lane(lane)?;
+        let (at_ms, up_to) = (at_ms as i64, up_to as i64);
+        match control {
+            Control::Pause => self.lanes.touch(number).paused = true,
+            Control::Resume => self.lanes.touch(number).paused = false,
+            Control::Deleted => {
+                let text = "UPDATE events SET state = 2, ended_ms = ?, why = ?, reason = 'the function was deleted'
+                            WHERE lane = ? AND state = 0 AND seq <= ?";
+                let n = self.transaction.prepare_cached(text)?.execute(params![at_ms, why_number(Why::Deleted), number, up_to])? as u64;
+                let view = self.lanes.touch(number);
+                view.queued = view.queued.saturating_sub(n);
+                view.dead += n;
+            }
+            Control::Purge | Control::PurgeDead => {
+                let state = if *control == Control::Purge { QUEUED } else { DEAD };
+                let text = "SELECT id FROM events WHERE lane = ? AND state = ? AND seq <= ? AND body IS NULL";
+                let mut files = self.transaction.prepare_cached(text)?;
+                let files = files.query_map(params![number, state, up_to], |r| r.get::<_, Vec<u8>>(0))?;
+                self.applied.files.extend(files.collect::<Result<Vec<_>, _>>()?.iter().filter_map(|id| id_from(id)));
+                let text = "UPDATE events SET state = 3, ended_ms = ?, reason = 'purged', body = NULL WHERE lane = ? AND state = ? AND seq <= ?";
+                let n = self.transaction.prepare_cached(text)?.execute(params![at_ms, number, state, up_to])? as u64;
+                let view = self.lanes.touch(number);
+                let count = if state == QUEUED { &mut view.queued } else { &mut view.dead };
+                *count = count.saturating_sub(n);
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of a lane, which is made when it is new.
+    fn lane(&mut self, lane: &Lane) -> rusqlite::Result<i64> {
+        if let Some(number) = self.lanes.numbers.get(lane) {
+            return Ok(*number);
+        }
+        let names = params![lane.tenant.as_str(), lane.function.as_str()];
+        self.transaction.prepare_cached("INSERT INTO lanes (tenant, function) VALUES (?, ?)")?.execute(names)?;
+        let number = self.transaction.last_insert_rowid();
+        self.lanes.add(number, lane.clone(), LaneView::default());
+        Ok(number)
+    }
+
+    fn finish(&mut self, segment: u32, offset: u64) -> rusqlite::Result<()> {
+        self.lanes()?;
+        let mut followed = self.transaction.prepare_cached("UPDATE followed SET segment = ?, offset = ?")?;
+        followed.execute(params![segment, offset as i64])?;
+        Ok(())
+    }
+
+    fn lanes(&mut self) -> rusqlite::Result<()> {
+        let mut update = self.transaction.prepare_cached("UPDATE lanes SET paused = ?, queued = ?, dead = ? WHERE lane = ?")?;
+        for (number, row) in self.lanes.rows.iter_mut().filter(|(_, row)| row.changed) {
+            row.changed = false;
+            update.execute(params![row.view.paused, row.view.queued as i64, row.view.dead as i64, number])?;
+            self.applied.lanes.push((row.lane.clone(), row.view.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Those that are due first, and when the next one is. A later event of a key waits for the earlier ones.
+pub(super) fn due(c: &Connection, lane: &Lane, now_ms: u64, limit: usize) -> rusqlite::Result<(Vec<(Queued, Body)>, Option<u64>)> {
+    let Some(number) = lane_number(c, lane)? else { return Ok((Vec::new(), None)) };
+    let mut query = c.prepare_cached(
+        "SELECT seq, id, accepted_ms, due_ms, expires_ms, attempts, head, bytes, crc, body FROM events e
+         WHERE lane = ?1 AND state = 0 AND due_ms <= ?2
+           AND (key IS NULL OR NOT EXISTS (SELECT 1 FROM events b WHERE b.lane = ?1 AND b.state = 0 AND b.key = e.key AND b.seq < e.seq))
+         ORDER BY due_ms, seq LIMIT ?3",
+    )?;
+    let found = query.query_map(params![number, now_ms as i64, limit as i64], |r| {
+        let mut event = entry::decode_head(&mut Reader(r.get_ref(6)?.as_blob()?), lane.clone()).ok_or_else(|| unreadable(6))?;
+        (event.due_ms, event.expires_ms) = (self::number(r, 3)?, self::number(r, 4)?);
+        let id = id_from(r.get_ref(1)?.as_blob()?).ok_or_else(|| unreadable(1))?;
+        let body = Body {
+            here: r.get_ref(9)?.as_blob_or_null()?.map(Bytes::copy_from_slice),
+            bytes: self::number(r, 7)?,
+            crc: r.get(8)?,
+        };
+        Ok((Queued { seq: self::number(r, 0)?, id, accepted_ms: self::number(r, 2)?, attempts: r.get(5)?, event }, body))
+    })?;
+    let found = found.collect::<Result<Vec<_>, _>>()?;
+    let mut next = c.prepare_cached("SELECT min(due_ms) FROM events WHERE lane = ? AND state = 0 AND due_ms > ?")?;
+    let next: Option<i64> = next.query_row(params![number, now_ms as i64], |r| r.get(0))?;
+    Ok((found, next.map(|n| n as u64)))
+}
+
+/// A body as the index has it.
+pub(super) struct Body {
+    pub here: Option<Bytes>,
+    pub bytes: u64,
+    pub crc: u32,
+}
+
+const VIEW: &str = "SELECT seq, id, state, attempts, accepted_ms, due_ms, expires_ms, ended_ms, key, head, bytes, why, reason, tenant, function
+     FROM events JOIN lanes USING (lane)";
+
+pub(super) fn find(c: &Connection, tenant: &TenantId, id: InvocationId) -> rusqlite::Result<Option<EventView>> {
+    let mut query = c.prepare_cached(&format!("{VIEW} WHERE seq = ? AND id = ? AND tenant = ?"))?;
+    let (seq, id) = (entry::seq_of(id) as i64, &id.0.as_bytes()[..]);
+    query.query_row(params![seq, id, tenant.as_str()], view).optional()
+}
+
+pub(super) fn body(c: &Connection, tenant: &TenantId, id: InvocationId) -> rusqlite::Result<Option<Body>> {
+    let mut query = c.prepare_cached(
+        "SELECT body, bytes, crc FROM events JOIN lanes USING (lane) WHERE seq = ? AND id = ? AND tenant = ? AND state IN (0, 2)",
+    )?;
+    let (seq, id) = (entry::seq_of(id) as i64, &id.0.as_bytes()[..]);
+    let read = |r: &Row<'_>| {
+        Ok(Body { here: r.get_ref(0)?.as_blob_or_null()?.map(Bytes::copy_from_slice), bytes: number(r, 1)?, crc: r.get(2)? })
+    };
+    query.query_row(params![seq, id, tenant.as_str()], read).optional()
+}
+
+pub(super) fn list(c: &Connection, q: &EventQuery) -> rusqlite::Result<Vec<EventView>> {
+    let state = q.stage.map(|stage| match stage {
+        Stage::Queued | Stage::Running => QUEUED,
+        Stage::Succeeded => SUCCEEDED,
+        Stage::DeadLettered => DEAD,
+        Stage::Cancelled => CANCELLED,
+    });
+    let lane = match &q.function {
+        Some(function) => match lane_number(c, &Lane { tenant: q.tenant.clone(), function: function.clone() })? {
+            Some(number) => Some(number),
+            None => return Ok(Vec::new()),
+        },
+        None => None,
+    };
+    // Dead letters have an index of their own: a hundred thousand of them are found among millions.
+    let from = match (lane, state) {
+        (Some(_), Some(DEAD)) => "WHERE lane = ?2 AND state = 2 AND ?3 = 2",
+        _ => "WHERE (?2 IS NULL OR lane = ?2) AND (?3 IS NULL OR state = ?3)",
+    };
+    let mut query = c.prepare_cached(&format!("{VIEW} {from} AND tenant = ?1 AND seq > ?4 ORDER BY seq LIMIT ?5"))?;
+    let found = query.query_map(params![q.tenant.as_str(), lane, state, q.after as i64, q.limit as i64], view)?;
+    found.collect()
+}
+
+fn view(r: &Row<'_>) -> rusqlite::Result<EventView> {
+    let lane = Lane { tenant: TenantId::new(r.get_ref(13)?.as_str()?), function: r.get_ref(14)?.as_str()?.into() };
+    let event = entry::decode_head(&mut Reader(r.get_ref(9)?.as_blob()?), lane).ok_or_else(|| unreadable(9))?;
+    let stage = match r.get::<_, u8>(2)? {
+        QUEUED => Stage::Queued,
+        SUCCEEDED => Stage::Succeeded,
+        DEAD => Stage::DeadLettered,
+        _ => Stage::Cancelled,
+    };
+    Ok(EventView {
+        seq: number(r, 0)?,
+        id: id_from(r.get_ref(1)?.as_blob()?).ok_or_else(|| unreadable(1))?,
+        lane: event.lane,
+        qualifier: event.qualifier,
+        key: event.key,
+        stage,
+        why: r.get::<_, Option<u8>>(11)?.and_then(entry::why_of),
+        reason: r.get_ref(12)?.as_str()?.into(),
+        attempts: r.get(3)?,
+        accepted_ms: number(r, 4)?,
+        due_ms: number(r, 5)?,
+        expires_ms: number(r, 6)?,
+        ended_ms: number(r, 7)?,
+        bytes: number(r, 10)?,
+    })
+}
+
+fn lane_number(c: &Connection, lane: &Lane) -> rusqlite::Result<Option<i64>> {
+    let mut query = c.prepare_cached("SELECT lane FROM lanes WHERE tenant = ? AND function = ?")?;
+    query.query_row(params![lane.tenant.as_str(), lane.function.as_str()], |r| r.get(0)).optional()
+}
+
+fn number(r: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(r.get::<_, i64>(column)? as u64)
+}
+
+fn unreadable(column: usize) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, "not what was written".into())
+}
+
+fn id_from(bytes: &[u8]) -> Option<InvocationId> {
+    uuid::Uuid::from_slice(bytes).ok().map(InvocationId)
+}
+
+/// Of a body, and of whose it is.
+pub(super) fn checksum(id: InvocationId, body: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(id.0.as_bytes());
+    crc.update(body);
+    crc.finalize()
+}

@@ -1,0 +1,406 @@
+//! The durable queue: events are acknowledged by a log (`log`), asked for in an index that follows it (`index`, `follow`), and
+//! large bodies lie beside both (`bodies`). What was decided, and why: an acknowledgement costs one sequential write and its
+//! share of one sync; everything else may lag behind and is read again from the log after a crash.
+//!
+//! Which events have an attempt under way is kept in memory alone: they end with this process, and are offered again.
+
+mod bodies;
+mod entry;
+mod follow;
+mod index;
+mod log;
+
+use crate::{Error, options::QueueLimits, segments};
+use bodies::Bodies;
+use bytes::Bytes;
+use entry::{Entry, Kept, Put, id_of, reason};
+use follow::{Board, Follower, Retention};
+use index::Index;
+use log::{Bounds, Log};
+use model::{
+    Cause, Clock, Fault, Fut, InvocationId, TenantId,
+    ports::Queue,
+    queue::{Control, EventQuery, EventView, Lane, LaneView, NewEvent, Queued, Settled, Stage, Why},
+};
+use rusqlite::Connection;
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+};
+use tokio::sync::oneshot;
+
+/// Groups of entries that wait for the index.
+const LAG_MAX: usize = 64;
+
+pub struct QueueStore {
+    log: Log,
+    board: Arc<Board>,
+    bodies: Bodies,
+    reader: Reader,
+    clock: Arc<dyn Clock>,
+    limits: QueueLimits,
+    seq: AtomicU64,
+    follower: Mutex<Option<JoinHandle<()>>>,
+    /// What was found broken in the log, named.
+    damaged: Vec<String>,
+}
+
+impl QueueStore {
+    pub(crate) fn open(directory: &Path, limits: &QueueLimits, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        Self::open_with(directory, limits, clock, Arc::new(|file| file.sync_data()))
+    }
+
+    pub(crate) fn open_with(directory: &Path, limits: &QueueLimits, clock: Arc<dyn Clock>, sync: log::Sync) -> Result<Self, Error> {
+        let folder = directory.join("queue");
+        let bodies = Bodies::open(&folder)?;
+        let file = folder.join("events.db");
+        let (mut index, followed) = Index::open(&file)?;
+        let mut damaged = Vec::new();
+        let read = catch_up(&folder, &mut index, followed.segment, followed.offset, &mut damaged)?;
+        let seq = followed.seq.max(read.seq);
+        let board = Arc::new(Board::default());
+        let held = index.lanes().filter(|(_, v)| v.queued > 0 || v.dead > 0 || v.paused);
+        board.lanes().extend(held.map(|(lane, view)| (lane.clone(), view.clone())));
+        sweep(&bodies, &index, &folder)?;
+
+        let (tx, rx) = mpsc::sync_channel(LAG_MAX);
+        let bounds = Bounds {
+            segment_bytes: limits.segment_bytes,
+            pending_bytes_max: limits.pending_bytes_max,
+            group_bytes_max: 4 << 20,
+        };
+        let log = Log::start(&folder, read.next, bounds, sync, tx)?;
+        let follower = Follower {
+            index,
+            board: board.clone(),
+            bodies: bodies.clone(),
+            clock: clock.clone(),
+            folder: folder.clone(),
+            retention: Retention { succeeded: limits.succeeded_age_max, dead: limits.dead_age_max },
+            oldest: read.oldest,
+            since_checkpoint: 1,
+        };
+        let thread = std::thread::Builder::new().name("queue-index".into()).spawn(move || follower.run(&rx));
+        let follower = thread.map_err(Error::io("start a thread for", &folder))?;
+        Ok(Self {
+            log,
+            board,
+            bodies,
+            reader: Reader::start(&file)?,
+            clock,
+            limits: limits.clone(),
+            seq: AtomicU64::new(seq + 1),
+            follower: Mutex::new(Some(follower)),
+            damaged,
+        })
+    }
+
+    pub fn damaged(&self) -> &[String] {
+        &self.damaged
+    }
+    /// Why no event is accepted any more, when that is so.
+    pub fn broken(&self) -> Option<String> {
+        self.log.broken()
+    }
+
+    /// Write what was left, follow it, and end.
+    pub(crate) fn close(&self) {
+        self.log.close();
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if follower.is_some_and(|f| f.join().is_err()) {
+            tracing::error!("the thread of the event index panicked");
+        }
+    }
+
+    fn number(&self, event: NewEvent) -> Put {
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed);
+        let mut put = Put { seq, id: id_of(seq), accepted_ms: self.clock.wall_ms(), event, body: Kept::Here(Bytes::new()) };
+        put.body = Kept::Here(std::mem::take(&mut put.event.body));
+        put
+    }
+
+    /// Large bodies go to files of their own, before anything speaks of them.
+    async fn lay_out(&self, mut put: Put) -> Result<Put, Fault> {
+        let Kept::Here(body) = &put.body else { return Ok(put) };
+        if body.len() <= self.limits.inline_bytes_max {
+            return Ok(put);
+        }
+        let (bodies, id, body) = (self.bodies.clone(), put.id, body.clone());
+        let bytes = body.len() as u64;
+        let written = tokio::task::spawn_blocking(move || bodies.write(id, &body)).await.map_err(Fault::internal)?;
+        let crc = written.map_err(|e| Fault::from(Error::Io { action: "keep the body of an event in", path: "queue/bodies".into(), source: e }))?;
+        put.body = Kept::File { bytes, crc };
+        Ok(put)
+    }
+
+    async fn push(&self, entry: Entry, applied: bool) -> Result<(), Fault> {
+        let (tx, rx) = oneshot::channel();
+        let (synced, followed) = if applied { (None, Some(tx)) } else { (Some(tx), None) };
+        self.log.push(entry, synced, followed)?;
+        rx.await.unwrap_or_else(|_| Err(Fault::new(Cause::Draining, "the platform is stopping")))
+    }
+
+    /// The last event that was accepted before now.
+    fn up_to(&self) -> u64 {
+        self.seq.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    fn whole(&self, id: InvocationId, body: index::Body) -> Result<Bytes, String> {
+        let bytes = match body.here {
+            Some(bytes) => bytes,
+            None => self.bodies.read(id).map_err(|e| format!("its body can't be read: {e}"))?,
+        };
+        if bytes.len() as u64 != body.bytes || index::checksum(id, &bytes) != body.crc {
+            return Err("its body is not what was accepted".into());
+        }
+        Ok(bytes)
+    }
+
+    async fn take_due(&self, lane: &Lane, limit: usize) -> Result<(Vec<Queued>, Option<u64>), Fault> {
+        let now = self.clock.wall_ms();
+        // As many more as are taken already: those are still due in the index.
+        let (seqs, keys) = self.taken_of(lane);
+        let (asked, wanted) = (lane.clone(), limit + seqs.len());
+        let (found, next) = self.reader.ask(move |c| index::due(c, &asked, now, wanted)).await?;
+        let mut keys: HashSet<Arc<str>> = keys.into_iter().flatten().collect();
+        let mut out = Vec::new();
+        for (mut queued, body) in found {
+            if out.len() == limit {
+                break;
+            }
+            if queued.event.key.as_ref().is_some_and(|k| keys.contains(k)) {
+                continue;
+            }
+            if self.board.taken().insert(queued.seq, (lane.clone(), queued.event.key.clone())).is_some() {
+                continue;
+            }
+            match self.whole(queued.id, body) {
+                Ok(bytes) => {
+                    keys.extend(queued.event.key.clone());
+                    queued.event.body = bytes;
+                    out.push(queued);
+                }
+                Err(why) => {
+                    tracing::error!(id = %queued.id, function = %lane.function, "a queued event is damaged: {why}");
+                    let settled = Settled::Dead { why: Why::Damaged, reason: reason(&why) };
+                    self.log.push(Entry::Settle { seq: queued.seq, at_ms: now, settled, then: Vec::new() }, None, None)?;
+                }
+            }
+        }
+        Ok((out, next))
+    }
+
+    fn taken_of(&self, lane: &Lane) -> (Vec<u64>, Vec<Option<Arc<str>>>) {
+        self.board.taken().iter().filter(|(_, (l, _))| l == lane).map(|(seq, (_, key))| (*seq, key.clone())).unzip()
+    }
+
+    fn running(&self, mut view: EventView) -> EventView {
+        if view.stage == Stage::Queued && self.board.taken().contains_key(&view.seq) {
+            view.stage = Stage::Running;
+        }
+        view
+    }
+}
+
+impl Queue for QueueStore {
+    fn put(&self, event: NewEvent) -> Fut<'_, Result<InvocationId, Fault>> {
+        Box::pin(async move {
+            let put = self.lay_out(self.number(event)).await?;
+            let (id, file) = (put.id, matches!(put.body, Kept::File { .. }));
+            self.push(Entry::Put(put), false).await.inspect_err(|_| {
+                if file {
+                    self.bodies.remove(id);
+                }
+            })?;
+            Ok(id)
+        })
+    }
+
+    fn take(&self, lane: &Lane, limit: usize) -> Fut<'_, Result<(Vec<Queued>, Option<u64>), Fault>> {
+        let lane = lane.clone();
+        Box::pin(async move { self.take_due(&lane, limit).await })
+    }
+
+    fn settle(&self, seq: u64, mut settled: Settled, then: Vec<NewEvent>) -> Fut<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            if let Settled::Again { reason: r, .. } | Settled::Dead { reason: r, .. } = &mut settled {
+                *r = reason(r);
+            }
+            let mut puts = Vec::with_capacity(then.len());
+            for event in then {
+                puts.push(self.lay_out(self.number(event)).await?);
+            }
+            self.push(Entry::Settle { seq, at_ms: self.clock.wall_ms(), settled, then: puts }, false).await
+        })
+    }
+
+    fn release(&self, seq: u64) {
+        let lane = self.board.taken().remove(&seq).map(|(lane, _)| lane);
+        if let Some(lane) = lane {
+            self.board.tell(&lane);
+        }
+    }
+
+    fn lanes(&self) -> Vec<(Lane, LaneView)> {
+        let mut lanes = self.board.lanes().clone();
+        for (lane, _) in self.board.taken().values() {
+            if let Some(view) = lanes.get_mut(lane) {
+                view.taken += 1;
+            }
+        }
+        lanes.into_iter().collect()
+    }
+
+    fn on_change(&self, tell: Box<dyn Fn(&Lane) + Send + Sync>) {
+        if self.board.tell.set(tell).is_err() {
+            tracing::warn!("the queue was told twice whom to tell; the first stays");
+        }
+    }
+
+    fn control(&self, lane: &Lane, control: Control) -> Fut<'_, Result<(), Fault>> {
+        let lane = lane.clone();
+        Box::pin(async move {
+            self.push(Entry::Control { lane, at_ms: self.clock.wall_ms(), control, up_to: self.up_to() }, true).await
+        })
+    }
+
+    fn redrive(&self, lane: &Lane, only: Option<InvocationId>, age_ms: u64) -> Fut<'_, Result<u64, Fault>> {
+        let lane = lane.clone();
+        Box::pin(async move {
+            let dead = self.board.lanes().get(&lane).map_or(0, |v| v.dead);
+            let count = match only {
+                None => dead,
+                Some(id) => {
+                    let found = self.find(&lane.tenant, id).await?;
+                    u64::from(found.is_some_and(|v| v.stage == Stage::DeadLettered && v.lane == lane))
+                }
+            };
+            if count > 0 {
+                let (at_ms, only) = (self.clock.wall_ms(), only.map(entry::seq_of));
+                let entry = Entry::Redrive { lane, at_ms, expires_ms: at_ms + age_ms, only, up_to: self.up_to() };
+                self.push(entry, true).await?;
+            }
+            Ok(count)
+        })
+    }
+
+    fn cancel(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<bool, Fault>> {
+        let tenant = tenant.clone();
+        Box::pin(async move {
+            let Some(view) = self.find(&tenant, id).await?.filter(|v| v.stage == Stage::Queued) else { return Ok(false) };
+            // Taken by this: no attempt begins while it is being cancelled.
+            if self.board.taken().insert(view.seq, (view.lane, view.key)).is_some() {
+                return Ok(false);
+            }
+            let entry = Entry::Settle { seq: view.seq, at_ms: self.clock.wall_ms(), settled: Settled::Cancelled, then: Vec::new() };
+            self.push(entry, true).await.inspect_err(|_| self.release(view.seq))?;
+            // It may have ended between the look and the hand.
+            Ok(self.find(&tenant, id).await?.is_some_and(|v| v.stage == Stage::Cancelled))
+        })
+    }
+
+    fn find(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<Option<EventView>, Fault>> {
+        let tenant = tenant.clone();
+        Box::pin(async move {
+            let found = self.reader.ask(move |c| index::find(c, &tenant, id)).await?;
+            Ok(found.map(|view| self.running(view)))
+        })
+    }
+
+    fn body(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<Option<Bytes>, Fault>> {
+        let tenant = tenant.clone();
+        Box::pin(async move {
+            let Some(body) = self.reader.ask(move |c| index::body(c, &tenant, id)).await? else { return Ok(None) };
+            self.whole(id, body).map(Some).map_err(|why| Fault::internal(format!("event {id}: {why}")))
+        })
+    }
+
+    fn list(&self, mut query: EventQuery) -> Fut<'_, Result<Vec<EventView>, Fault>> {
+        query.limit = query.limit.min(self.limits.page_max);
+        let stage = query.stage;
+        Box::pin(async move {
+            let found = self.reader.ask(move |c| index::list(c, &query)).await?;
+            let all = found.into_iter().map(|view| self.running(view));
+            Ok(all.filter(|v| stage.is_none_or(|s| s == v.stage)).collect())
+        })
+    }
+}
+
+struct Read {
+    /// Number of the highest event.
+    seq: u64,
+    /// The segment to begin.
+    next: u32,
+    oldest: u32,
+}
+
+/// Follow what the log says beyond the index.
+fn catch_up(folder: &Path, index: &mut Index, segment: u32, offset: u64, damaged: &mut Vec<String>) -> Result<Read, Error> {
+    let all = segments::Folder::open(folder.to_owned()).map_err(Error::io("list", folder))?;
+    let mut read = Read { seq: 0, next: all.last().unwrap_or(segment).max(segment) + 1, oldest: segment };
+    read.oldest = all.segments.keys().next().copied().unwrap_or(segment).min(segment);
+    for number in all.segments.keys().copied().filter(|n| *n >= segment) {
+        let path = all.file(number);
+        let bytes = all.read(number).map_err(Error::io("read", &path))?;
+        let mut entries = Vec::new();
+        for found in segments::scan(&bytes) {
+            match found {
+                segments::Found::Record { offset: at, .. } if number == segment && u64::from(at) < offset => {}
+                segments::Found::Record { offset: at, bytes } => match Entry::decode(bytes) {
+                    Some(entry) => entries.push(entry),
+                    None => damaged.push(format!("{} at {at}: an entry that this version can't read", path.display())),
+                },
+                segments::Found::Damage { offset: at, length } => {
+                    damaged.push(format!("{} at {at}: {length} bytes are damaged; events in them are lost", path.display()));
+                }
+                segments::Found::Torn { .. } => {}
+            }
+        }
+        let numbers = entries.iter().flat_map(|e| match e {
+            Entry::Put(put) => vec![put.seq],
+            Entry::Settle { then, .. } => then.iter().map(|p| p.seq).collect(),
+            _ => Vec::new(),
+        });
+        read.seq = numbers.fold(read.seq, u64::max);
+        index.apply(&entries, number, bytes.len() as u64).map_err(|e| Error::damaged(folder.join("events.db"), e, "free some space, or restore it"))?;
+    }
+    Ok(read)
+}
+
+/// Bodies that no event speaks of: their writer was killed before the log did.
+fn sweep(bodies: &Bodies, index: &Index, folder: &Path) -> Result<(), Error> {
+    for id in bodies.all().map_err(Error::io("list", folder))? {
+        if !index.needs_file(id).map_err(|e| Error::damaged(folder.join("events.db"), e, "restore it from a backup"))? {
+            bodies.remove(id);
+        }
+    }
+    Ok(())
+}
+
+type Question = Box<dyn FnOnce(&Connection) + Send>;
+
+/// Reads the index on a thread of its own: a page of a long queue must not hold up calls.
+struct Reader(mpsc::Sender<Question>);
+
+impl Reader {
+    fn start(file: &Path) -> Result<Self, Error> {
+        let connection = index::connect(file)?;
+        let (tx, rx) = mpsc::channel::<Question>();
+        let read = move || rx.into_iter().for_each(|question| question(&connection));
+        std::thread::Builder::new().name("queue-read".into()).spawn(read).map_err(Error::io("start a thread for", file))?;
+        Ok(Self(tx))
+    }
+
+    async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static) -> Result<T, Fault> {
+        let (tx, rx) = oneshot::channel();
+        let gone = || Fault::internal("nothing reads the index of queued events any more");
+        self.0.send(Box::new(move |c| drop(tx.send(question(c))))).map_err(|_| gone())?;
+        rx.await.map_err(|_| gone())?.map_err(|e| Fault::internal(format!("the index of queued events can't be read: {e}")))
+    }
+}

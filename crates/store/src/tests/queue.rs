@@ -1,0 +1,374 @@
+//! The durable queue: A1.1, A1.3, A1.4, F14, F15, F16, F17 and what an owner does with events.
+
+use super::*;
+use crate::{options::QueueLimits, queue::QueueStore};
+use bytes::Bytes;
+use model::{
+    Cause,
+    ports::Queue,
+    queue::{Control, EventQuery, EventView, Lane, NewEvent, Queued, Settled, Stage, Why},
+};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, AtomicUsize},
+};
+
+fn small() -> QueueLimits {
+    QueueLimits { segment_bytes: 64 << 10, ..QueueLimits::default() }
+}
+
+struct Rig {
+    home: tempfile::TempDir,
+    clock: Arc<Hand>,
+    store: Option<QueueStore>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("queue")).unwrap();
+        let mut rig = Rig { home, clock: Hand::new(), store: None };
+        rig.open();
+        rig
+    }
+    fn open(&mut self) {
+        self.store = Some(QueueStore::open(self.home.path(), &small(), self.clock.clone()).unwrap());
+    }
+    fn reopen(&mut self) {
+        self.close();
+        self.open();
+    }
+    fn close(&mut self) {
+        if let Some(store) = self.store.take() {
+            store.close();
+        }
+    }
+    fn q(&self) -> &QueueStore {
+        self.store.as_ref().unwrap()
+    }
+    fn put(&self, event: NewEvent) -> InvocationId {
+        wait(self.q().put(event)).unwrap()
+    }
+    /// Waits until the index has followed what was accepted.
+    fn take(&self, limit: usize) -> Vec<Queued> {
+        self.settled();
+        wait(self.q().take(&lane("f"), limit)).unwrap().0
+    }
+    fn settled(&self) {
+        wait(self.q().control(&lane("other"), Control::Resume)).unwrap();
+    }
+    fn settle(&self, seq: u64, settled: Settled) {
+        wait(self.q().settle(seq, settled, Vec::new())).unwrap();
+    }
+    fn find(&self, id: InvocationId) -> Option<EventView> {
+        self.settled();
+        wait(self.q().find(&tenant(), id)).unwrap()
+    }
+    fn stage(&self, id: InvocationId) -> Stage {
+        self.find(id).expect("the event is known").stage
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn lane(function: &str) -> Lane {
+    Lane { tenant: tenant(), function: function.into() }
+}
+
+fn event(body: &'static str) -> NewEvent {
+    NewEvent {
+        lane: lane("f"),
+        qualifier: None,
+        key: None,
+        due_ms: 0,
+        expires_ms: begin_ms() + 3_600_000,
+        hops: 0,
+        content_type: None,
+        attributes: Vec::new(),
+        body: Bytes::from_static(body.as_bytes()),
+    }
+}
+
+fn bodies(taken: &[Queued]) -> Vec<&str> {
+    taken.iter().map(|q| std::str::from_utf8(&q.event.body).unwrap()).collect()
+}
+
+fn dead(reason: &str) -> Settled {
+    Settled::Dead { why: Why::Failed, reason: reason.into() }
+}
+
+#[test]
+fn an_event_is_found_by_its_id_from_its_acceptance_to_its_end_and_after_a_restart() {
+    let mut rig = Rig::new();
+    let mut full = event("{\"a\":1}");
+    full.qualifier = Some("live".into());
+    full.attributes = vec![("trace".into(), Bytes::from_static(b"t"))];
+    let id = rig.put(full.clone());
+    assert_eq!(rig.stage(id), Stage::Queued);
+    let taken = rig.take(10);
+    assert_eq!((taken.len(), taken[0].id, &taken[0].event), (1, id, &full));
+    assert_eq!(rig.stage(id), Stage::Running);
+    assert!(rig.take(10).is_empty(), "what is taken is not offered again");
+    // The process ends without a word of the attempt.
+    rig.reopen();
+    let taken = rig.take(10);
+    assert_eq!((taken.len(), taken[0].id), (1, id), "it is offered again, under the same id");
+    let again = Settled::Again { due_ms: 0, counted: true, reason: "it raised".into() };
+    rig.settle(taken[0].seq, again);
+    assert_eq!(rig.take(10)[0].attempts, 1);
+    rig.settle(taken[0].seq, Settled::Succeeded);
+    let end = rig.find(id).unwrap();
+    assert_eq!((end.stage, end.attempts, end.bytes), (Stage::Succeeded, 2, 7));
+    assert!(wait(rig.q().find(&"another".into(), id)).unwrap().is_none());
+    rig.reopen();
+    assert_eq!(rig.stage(id), Stage::Succeeded);
+    assert!(rig.q().lanes().is_empty());
+}
+
+#[test]
+fn events_come_as_they_fall_due_and_those_of_a_key_one_after_the_other() {
+    let rig = Rig::new();
+    let now = rig.clock.wall_ms();
+    for (body, due, key) in [("late", 5000, None), ("a1", 0, Some("a")), ("a2", 0, Some("a")), ("b1", 0, Some("b")), ("none", 0, None)] {
+        rig.put(NewEvent { due_ms: now + due, key: key.map(Into::into), ..event(body) });
+    }
+    let first = rig.take(10);
+    assert_eq!(bodies(&first), ["a1", "b1", "none"]);
+    assert_eq!(wait(rig.q().take(&lane("f"), 10)).unwrap().1, Some(now + 5000), "when the next falls due");
+    // A key waits for its earlier event also while that waits for another attempt.
+    rig.settle(first[0].seq, Settled::Again { due_ms: now + 100, counted: true, reason: "".into() });
+    assert!(rig.take(10).is_empty());
+    rig.clock.forward(Duration::from_millis(200));
+    let again = rig.take(10);
+    assert_eq!(bodies(&again), ["a1"]);
+    rig.settle(again[0].seq, Settled::Succeeded);
+    assert_eq!(bodies(&rig.take(10)), ["a2"]);
+    rig.clock.forward(Duration::from_secs(5));
+    assert_eq!(bodies(&rig.take(10)), ["late"]);
+}
+
+#[test]
+fn what_was_taken_and_not_tried_comes_again_at_its_place() {
+    let rig = Rig::new();
+    for body in ["1", "2", "3"] {
+        rig.put(event(body));
+    }
+    let taken = rig.take(2);
+    rig.q().release(taken[0].seq);
+    assert_eq!(bodies(&rig.take(10)), ["1", "3"]);
+}
+
+#[test]
+fn dead_letters_are_kept_listed_and_driven_again() {
+    let mut rig = Rig::new();
+    let ids: Vec<_> = (0..5).map(|_| rig.put(event("x"))).collect();
+    for taken in rig.take(10) {
+        rig.settle(taken.seq, dead("it raised ValueError"));
+    }
+    rig.reopen();
+    let query = |after, limit| EventQuery {
+        tenant: tenant(),
+        function: Some("f".into()),
+        stage: Some(Stage::DeadLettered),
+        after,
+        limit,
+    };
+    let page = wait(rig.q().list(query(0, 3))).unwrap();
+    assert_eq!(page.iter().map(|v| v.id).collect::<Vec<_>>(), ids[..3]);
+    assert_eq!((page[0].why, &*page[0].reason, page[0].attempts), (Some(Why::Failed), "it raised ValueError", 1));
+    assert_eq!(wait(rig.q().list(query(page[2].seq, 3))).unwrap().len(), 2);
+    assert_eq!(wait(rig.q().body(&tenant(), ids[0])).unwrap().unwrap(), "x");
+    assert_eq!(wait(rig.q().redrive(&lane("f"), Some(ids[1]), 60_000)).unwrap(), 1);
+    assert_eq!(wait(rig.q().redrive(&lane("f"), Some(ids[1]), 60_000)).unwrap(), 0, "it is no dead letter any more");
+    let taken = rig.take(10);
+    assert_eq!((taken.len(), taken[0].id, taken[0].attempts), (1, ids[1], 0));
+    assert_eq!(wait(rig.q().redrive(&lane("f"), None, 60_000)).unwrap(), 4);
+    assert_eq!(rig.q().lanes()[0].1, model::queue::LaneView { queued: 5, dead: 0, taken: 1, paused: false });
+    rig.settle(taken[0].seq, dead("again"));
+    rig.settled();
+    wait(rig.q().control(&lane("f"), Control::PurgeDead)).unwrap();
+    assert_eq!(rig.stage(ids[1]), Stage::Cancelled);
+}
+
+#[test]
+fn an_owner_pauses_cancels_and_purges_and_a_deleted_functions_events_become_dead_letters() {
+    let mut rig = Rig::new();
+    let ids: Vec<_> = (0..4).map(|_| rig.put(event("x"))).collect();
+    wait(rig.q().control(&lane("f"), Control::Pause)).unwrap();
+    rig.reopen();
+    assert!(rig.q().lanes()[0].1.paused, "a pause survives a restart");
+    assert!(wait(rig.q().cancel(&tenant(), ids[0])).unwrap());
+    assert!(!wait(rig.q().cancel(&tenant(), ids[0])).unwrap(), "it has ended");
+    let taken = rig.take(1);
+    assert!(!wait(rig.q().cancel(&tenant(), taken[0].id)).unwrap(), "what runs is not cancelled");
+    wait(rig.q().control(&lane("f"), Control::Deleted)).unwrap();
+    let views: Vec<_> = ids.iter().map(|id| rig.find(*id).unwrap()).collect();
+    assert_eq!(views[0].stage, Stage::Cancelled);
+    assert!(views[1..].iter().all(|v| v.stage == Stage::DeadLettered && v.why == Some(Why::Deleted)), "{views:?}");
+    // The attempt that was under way ends; its event has ended already.
+    rig.settle(taken[0].seq, Settled::Succeeded);
+    assert_eq!(rig.stage(taken[0].id), Stage::DeadLettered);
+    rig.put(event("of the next function of that name"));
+    wait(rig.q().control(&lane("f"), Control::Purge)).unwrap();
+    assert!(rig.take(10).is_empty());
+}
+
+#[test]
+fn what_follows_from_an_event_is_accepted_with_its_end() {
+    let mut rig = Rig::new();
+    rig.put(event("cause"));
+    let taken = rig.take(1);
+    let then = NewEvent { lane: lane("g"), ..event("effect") };
+    wait(rig.q().settle(taken[0].seq, Settled::Succeeded, vec![then])).unwrap();
+    rig.reopen();
+    assert!(rig.take(10).is_empty());
+    assert_eq!(bodies(&wait(rig.q().take(&lane("g"), 10)).unwrap().0), ["effect"]);
+}
+
+#[test]
+fn a_large_body_has_a_file_that_goes_with_its_event_and_a_damaged_one_is_never_delivered() {
+    let mut rig = Rig::new();
+    let large: &'static str = "x".repeat(200_000).leak();
+    let (kept, hurt) = (rig.put(event(large)), rig.put(event(large)));
+    let files = |rig: &Rig| fs::read_dir(rig.home.path().join("queue/bodies")).unwrap().count();
+    assert_eq!(files(&rig), 2);
+    fs::write(rig.home.path().join(format!("queue/bodies/{}", InvocationId::random())), "nobody's").unwrap();
+    let path = rig.home.path().join(format!("queue/bodies/{hurt}"));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[100_000] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    rig.reopen();
+    assert_eq!(files(&rig), 2, "what no event speaks of is gone");
+    let taken = rig.take(10);
+    assert_eq!((taken.len(), taken[0].id, taken[0].event.body.len()), (1, kept, 200_000));
+    let end = rig.find(hurt).unwrap();
+    assert_eq!((end.stage, end.why), (Stage::DeadLettered, Some(Why::Damaged)), "{end:?}");
+    rig.settle(taken[0].seq, Settled::Succeeded);
+    rig.settled();
+    assert!(soon(|| files(&rig) == 1), "the body goes with its event");
+}
+
+/// Whether something becomes true within a while that only a hang outlasts.
+fn soon(mut is: impl FnMut() -> bool) -> bool {
+    (0..500).any(|_| is() || (std::thread::sleep(Duration::from_millis(20)), false).1)
+}
+
+fn segments(rig: &Rig) -> Vec<PathBuf> {
+    let entries = fs::read_dir(rig.home.path().join("queue")).unwrap().flatten().map(|e| e.path());
+    let mut all: Vec<_> = entries.filter(|p| p.extension().is_some_and(|e| e == "seg")).collect();
+    all.sort();
+    all
+}
+
+/// The index as it was before any event: all must be read from the log.
+fn forget_index(rig: &Rig) {
+    for name in ["events.db", "events.db-wal", "events.db-shm"] {
+        let _ = fs::remove_file(rig.home.path().join("queue").join(name));
+    }
+}
+
+#[test]
+fn a_log_cut_anywhere_gives_what_came_before_and_goes_on() {
+    let mut rig = Rig::new();
+    let ids: Vec<_> = (0..6).map(|_| rig.put(event("one of six"))).collect();
+    rig.close();
+    let path = segments(&rig)[0].clone();
+    let whole = fs::read(&path).unwrap();
+    let end = whole.iter().rposition(|b| *b != 0).unwrap() + 1;
+    let mut most = 0;
+    for cut in (0..=end).rev().step_by(7).chain([12, 0]) {
+        // As after a power cut: nothing, zeroes or an older file's bytes where the rest should be.
+        for filler in [0u8, 0xa5] {
+            let mut bytes = whole.clone();
+            bytes[cut..end].fill(filler);
+            segments(&rig).iter().for_each(|p| fs::remove_file(p).unwrap());
+            fs::write(&path, bytes).unwrap();
+            forget_index(&rig);
+            rig.open();
+            let found: Vec<_> = ids.iter().filter(|id| rig.find(**id).is_some()).collect();
+            assert!(ids.iter().zip(&found).all(|(a, b)| a == *b), "a gap after a cut at {cut}");
+            most = most.max(found.len());
+            let (had, new) = (found.len(), rig.put(event("new")));
+            rig.reopen();
+            assert_eq!(rig.take(100).len(), had + 1, "cut at {cut}");
+            assert!(rig.find(new).is_some());
+            rig.close();
+        }
+    }
+    assert_eq!(most, 6, "the whole log gives everything");
+}
+
+#[test]
+fn a_flipped_bit_costs_its_own_event_and_is_named() {
+    let mut rig = Rig::new();
+    let ids: Vec<_> = (0..5).map(|_| rig.put(event("an event of five"))).collect();
+    rig.close();
+    let path = segments(&rig)[0].clone();
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.windows(16).enumerate().filter(|(_, w)| *w == b"an event of five").nth(2).unwrap().0;
+    bytes[middle] ^= 4;
+    fs::write(&path, bytes).unwrap();
+    forget_index(&rig);
+    rig.open();
+    let lost: Vec<_> = ids.iter().filter(|id| rig.find(**id).is_none()).collect();
+    assert_eq!(lost, [&ids[2]]);
+    assert!(rig.q().damaged()[0].contains(path.file_name().unwrap().to_str().unwrap()), "{:?}", rig.q().damaged());
+}
+
+#[test]
+fn a_sync_that_fails_is_never_trusted_again() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("queue")).unwrap();
+    let fails = Arc::new(AtomicBool::new(false));
+    let (asked, syncs) = (fails.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = syncs.clone();
+    let sync = Arc::new(move |file: &fs::File| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        if asked.load(Ordering::SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { file.sync_data() }
+    });
+    let store = QueueStore::open_with(home.path(), &small(), Hand::new(), sync).unwrap();
+    let first = wait(store.put(event("safe"))).unwrap();
+    fails.store(true, Ordering::SeqCst);
+    assert_eq!(cause(wait(store.put(event("unsafe")))), Cause::Internal);
+    fails.store(false, Ordering::SeqCst);
+    let before = syncs.load(Ordering::SeqCst);
+    assert_eq!(cause(wait(store.put(event("after")))), Cause::Internal, "a later success says nothing of what was lost");
+    assert_eq!(syncs.load(Ordering::SeqCst), before, "nor is it tried");
+    assert!(store.broken().unwrap().contains("sync"));
+    store.close();
+    let store = QueueStore::open(home.path(), &small(), Hand::new()).unwrap();
+    assert!(wait(store.find(&tenant(), first)).unwrap().is_some());
+    assert!(wait(store.put(event("after a restart"))).is_ok());
+    store.close();
+}
+
+#[test]
+fn many_producers_share_syncs_and_what_the_index_has_leaves_the_log() {
+    let mut rig = Rig::new();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..500).for_each(|_| drop(rig.put(event("one of four thousand, long enough to fill some segments")))));
+        }
+    });
+    rig.settled();
+    assert_eq!(rig.q().lanes().iter().map(|l| l.1.queued).sum::<u64>(), 4000);
+    assert!(segments(&rig).len() > 2, "{:?}", segments(&rig));
+    rig.reopen();
+    rig.reopen();
+    assert!(segments(&rig).len() <= 2, "what was followed goes: {:?}", segments(&rig));
+    let mut seen = 0;
+    loop {
+        let taken = rig.take(700);
+        if taken.is_empty() {
+            break;
+        }
+        assert!(taken.windows(2).all(|w| w[0].seq < w[1].seq));
+        seen += taken.len();
+    }
+    assert_eq!(seen, 4000);
+}
