@@ -95,12 +95,18 @@ impl Engine {
             return Err(Fault::new(Cause::TooLarge, format!("the payload has {found} bytes, the limit is {limit}"))
                 .detail(limit.to_string()));
         }
-        event.hops = self.hops(&target.caller);
-        if event.hops > HOPS_MAX {
-            return Err(Fault::new(Cause::Throttled, format!("functions called functions more than {HOPS_MAX} times in a row"))
-                .hint("break the loop: each call was made by the one before")
-                .detail("recursion"));
-        }
+        event.hops = self.hops_allowed(&target.caller)?;
+        self.admit(function, unit, target, event).await
+    }
+
+    /// Admit and run what was authorised.
+    pub(crate) async fn admit(
+        &self,
+        function: Arc<Function>,
+        unit: Arc<Unit>,
+        target: Target,
+        mut event: Event,
+    ) -> Result<Call, Fault> {
         event.tenant = target.tenant;
         event.caller = target.caller;
         event.qualifier = target.qualifier;
@@ -109,6 +115,17 @@ impl Engine {
         let key = key_of(&function);
         let about = About { function, unit, id, trigger, admitted: self.parts.clock.mono(), tail };
         self.place(about, event, Claim::New(key), 1).await
+    }
+
+    /// How many calls led to one that this caller makes, if it may make it.
+    pub(crate) fn hops_allowed(&self, caller: &Principal) -> Result<u32, Fault> {
+        let hops = self.hops(caller);
+        if hops > HOPS_MAX {
+            return Err(Fault::new(Cause::Throttled, format!("functions called functions more than {HOPS_MAX} times in a row"))
+                .hint("break the loop: each call was made by the one before")
+                .detail("recursion"));
+        }
+        Ok(hops)
     }
 
     /// How many calls led to one that this caller makes.

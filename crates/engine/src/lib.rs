@@ -3,11 +3,12 @@
 //!
 //! [`pools`] decides and [`keepalive`] learns: pure state machines over a clock. The rest carries their decisions out: [`start`]
 //! brings instances up, [`invoke`] finds one for a call, [`held`] is its slot, [`run`] sees it through and [`account`] writes it
-//! down, [`output`] reads what instances write, [`unbound`] keeps language runtimes started before anybody asks, [`housekeeper`]
+//! down, [`events`] tries what was accepted to be run later, [`output`] reads what instances write, [`unbound`] keeps language runtimes started before anybody asks, [`housekeeper`]
 //! lets go what rests.
 
 mod account;
 pub mod catalog;
+pub mod events;
 mod held;
 mod housekeeper;
 mod identity;

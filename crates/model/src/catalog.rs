@@ -41,6 +41,8 @@ pub struct Settings {
     pub tmp_mib: u32,
     /// Bytes of a buffered request; past it the dialect's own error.
     pub request_bytes_max: usize,
+    /// Bytes of an asynchronous request.
+    pub event_bytes_max: usize,
     /// Bytes of a buffered answer.
     pub reply_bytes_max: usize,
     /// Bytes of a streamed answer.
@@ -118,6 +120,45 @@ pub struct Function {
     pub doors: Vec<Arc<str>>,
     /// What its policies call the ways to run it.
     pub actions: Actions,
+    /// How its events are tried, by qualifier; the empty one is for calls without.
+    pub events: BTreeMap<Arc<str>, EventRule>,
+}
+
+impl Function {
+    /// How events that came under this qualifier are tried.
+    pub fn rule(&self, qualifier: Option<&str>) -> &EventRule {
+        self.events.get(qualifier.unwrap_or_default()).unwrap_or(&EventRule::DEFAULT)
+    }
+}
+
+/// How asynchronous invocations are tried, and who hears of their end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventRule {
+    /// Attempts altogether.
+    pub attempts_max: u32,
+    pub age_max: Duration,
+    /// Between the first two attempts; doubled from one to the next.
+    pub retry_base: Duration,
+    pub on_success: Option<Destination>,
+    pub on_failure: Option<Destination>,
+}
+
+impl EventRule {
+    /// Three attempts, a minute and two apart, within six hours.
+    pub const DEFAULT: EventRule = EventRule {
+        attempts_max: 3,
+        age_max: Duration::from_secs(6 * 3600),
+        retry_base: Duration::from_secs(60),
+        on_success: None,
+        on_failure: None,
+    };
+}
+
+/// A function that hears of an event's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    pub function: FunctionName,
+    pub qualifier: Option<Arc<str>>,
 }
 
 /// The names, in the owning system's policies, of what the engine asks for.

@@ -48,6 +48,13 @@ impl Attributes {
     /// The caller's trace header, in the dialect's own form (`X-Amzn-Trace-Id`, `traceparent`).
     pub const TRACE: &'static str = "trace";
 
+    /// The attribute of that name, as it is spelled here.
+    pub fn named(name: &str) -> Option<&'static str> {
+        [Self::CLIENT_CONTEXT, Self::COGNITO_IDENTITY, Self::TRACE].into_iter().find(|n| *n == name)
+    }
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Bytes)> {
+        self.0.iter().map(|(name, value)| (*name, value))
+    }
     pub fn set(&mut self, name: &'static str, value: impl Into<Bytes>) {
         self.0.push((name, value.into()));
     }

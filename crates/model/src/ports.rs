@@ -235,6 +235,8 @@ pub trait Queue: Send + Sync {
     fn release(&self, seq: u64);
     /// Lanes that hold events which have not ended, and paused ones.
     fn lanes(&self) -> Vec<(Lane, LaneView)>;
+    /// One of them.
+    fn lane(&self, lane: &Lane) -> Option<LaneView>;
     /// Told of lanes in which something became due or changed; set once.
     fn on_change(&self, tell: Box<dyn Fn(&Lane) + Send + Sync>);
     fn control(&self, lane: &Lane, control: Control) -> Fut<'_, Result<(), Fault>>;

@@ -7,7 +7,7 @@
 use crate::{FunctionName, InvocationId, TenantId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Events of one function wait in one lane, in the order in which they fall due.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -16,7 +16,19 @@ pub struct Lane {
     pub function: FunctionName,
 }
 
-/// An event to be accepted.
+/// An event as a dialect hands it over.
+#[derive(Clone, Debug, Default)]
+pub struct Accept {
+    pub key: Option<Arc<str>>,
+    pub delay: Duration,
+    /// How old it may grow; without it as the function's owner decided.
+    pub age: Option<Duration>,
+    pub content_type: Option<Arc<str>>,
+    pub attributes: Vec<(Arc<str>, Bytes)>,
+    pub body: Bytes,
+}
+
+/// An event to be stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEvent {
     pub lane: Lane,
@@ -62,6 +74,11 @@ pub enum Settled {
         why: Why,
         reason: Arc<str>,
     },
+    /// As dead, and its owner's destination took it over: nothing is kept to be driven again.
+    Failed {
+        why: Why,
+        reason: Arc<str>,
+    },
     Cancelled,
 }
 
@@ -87,6 +104,8 @@ pub enum Stage {
     Running,
     Succeeded,
     DeadLettered,
+    /// It failed, and its destination has it.
+    Failed,
     Cancelled,
 }
 

@@ -1,3 +1,4 @@
 //! Doubles of Myna's ports for tests, and behaviour suites that run against every implementation of a port.
 
 pub mod platform;
+pub mod queue;

@@ -92,6 +92,7 @@ pub fn unit() -> Unit {
             init_timeout: Duration::from_secs(10),
             tmp_mib: 512,
             request_bytes_max: 6_291_456,
+            event_bytes_max: 1000,
             reply_bytes_max: 1000,
             stream_bytes_max: 100_000,
             network: Network::Loopback,

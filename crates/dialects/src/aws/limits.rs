@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 pub const REQUEST_BYTES_MAX: usize = 6_291_456;
+/// Of an asynchronous invocation.
+pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Amazon's runtime interface emulator: `6*1024*1024 + 100`.
 pub const REPLY_BYTES_MAX: usize = 6_291_556;
 pub const STREAM_BYTES_MAX: u64 = 200 * 1024 * 1024;

@@ -80,6 +80,7 @@ fn function(settings: &PlatformSettings, related: &dyn Rows, tenant: &TenantId, 
         entry: Arc::from(""),
         doors: Vec::new(),
         actions: Actions { invoke: "lambda:InvokeFunction", url: "lambda:InvokeFunctionUrl" },
+        events: BTreeMap::new(),
     }
 }
 
@@ -105,6 +106,7 @@ pub fn unit(settings: &PlatformSettings, tenant: &TenantId, name: &str, version:
             init_timeout: limits::INIT_TIMEOUT,
             tmp_mib: config.tmp_mib,
             request_bytes_max: limits::REQUEST_BYTES_MAX,
+            event_bytes_max: limits::EVENT_BYTES_MAX,
             reply_bytes_max: limits::REPLY_BYTES_MAX,
             stream_bytes_max: limits::STREAM_BYTES_MAX,
             slots: Slots::One,

@@ -154,6 +154,7 @@ impl Rig {
             entry: "".into(),
             doors: Vec::new(),
             actions: Actions { invoke: "d:Invoke", url: "d:InvokeUrl" },
+            events: Default::default(),
         };
         set(&mut function, &mut unit, &mut config);
         function.versions.insert("$LATEST".into(), Arc::new(unit));
@@ -217,6 +218,18 @@ impl Rig {
     /// The next event that reaches user code.
     pub async fn handed(&mut self) -> Handed {
         tokio::time::timeout(3600 * SECOND, self.handed.recv()).await.expect("no event came").unwrap()
+    }
+    /// No event is in user code's hands that wasn't taken from them.
+    pub fn nothing_handed(&mut self) -> bool {
+        self.handed.try_recv().is_err()
+    }
+    /// Another function, with the same unit's settings.
+    pub fn also(&self, name: &str) {
+        let mut function = Function::clone(&self.function);
+        function.name = name.into();
+        let unit = Unit { revision: RevisionId::random(), function: name.into(), ..Unit::clone(&function.versions["$LATEST"]) };
+        function.versions.insert("$LATEST".into(), Arc::new(unit));
+        self.engine.apply(vec![ModelOp::Put(Arc::new(function))]);
     }
     /// One whole call that succeeds.
     pub async fn round(&mut self) {

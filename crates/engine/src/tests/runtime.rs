@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use model::{
-    Entry, Event, Failed, Fault, Fut, Reply, ReplyBody, ReplyHead, Unit,
+    Entry, Event, Failed, event::FunctionError, Fault, Fut, Reply, ReplyBody, ReplyHead, Unit,
     ports::{Contract, Host, InstanceFacts, Link, Runtime, Session, SessionCall, SlotEnd, Slots, StartPlan},
     sandbox::{Group, ProcSpec},
 };
@@ -97,6 +97,12 @@ impl Handed {
     pub fn finish(&self, text: &'static str) {
         self.answer(text);
         self.end(SlotEnd::Free);
+    }
+    /// User code's own word that it failed, and ready for the next.
+    pub fn report(&self, kind: &str) {
+        let head = ReplyHead { error: Some(FunctionError { kind: kind.into() }), ..ReplyHead::default() };
+        self.send(Ok(Reply { head, body: ReplyBody::Bytes(Bytes::from_static(b"{}")) }));
+        self.end(SlotEnd::FreeAfterError(kind.into()));
     }
     pub fn undelivered(mut self) {
         let event = self.event.take().map(Box::new);

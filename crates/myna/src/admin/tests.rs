@@ -58,6 +58,7 @@ fn function(name: &str) -> Function {
             init_timeout: Duration::from_secs(10),
             tmp_mib: 512,
             request_bytes_max: 6 << 20,
+            event_bytes_max: 1 << 20,
             reply_bytes_max: 6 << 20,
             stream_bytes_max: 200 << 20,
             network: Network::Loopback,
@@ -79,6 +80,7 @@ fn function(name: &str) -> Function {
         entry: "".into(),
         doors: Vec::new(),
         actions: Actions { invoke: "plain:Invoke", url: "plain:Url" },
+            events: Default::default(),
     }
 }
 

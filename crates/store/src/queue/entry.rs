@@ -202,6 +202,11 @@ fn encode_settled(out: &mut Vec<u8>, settled: &Settled) {
             put_bytes(out, reason.as_bytes());
         }
         Settled::Cancelled => out.push(3),
+        Settled::Failed { why, reason } => {
+            out.push(4);
+            out.push(why_number(*why));
+            put_bytes(out, reason.as_bytes());
+        }
     }
 }
 
@@ -211,6 +216,7 @@ fn decode_settled(r: &mut Reader<'_>) -> Option<Settled> {
         1 => Settled::Again { due_ms: r.number()?, counted: r.byte()? != 0, reason: r.text()? },
         2 => Settled::Dead { why: why_of(r.byte()?)?, reason: r.text()? },
         3 => Settled::Cancelled,
+        4 => Settled::Failed { why: why_of(r.byte()?)?, reason: r.text()? },
         _ => return None,
     })
 }
@@ -267,7 +273,9 @@ mod tests {
             Entry::Redrive { lane: lane.clone(), at_ms: 1, expires_ms: 2, only: Some(0), up_to: 3 },
         ];
         let again = Settled::Again { due_ms: 1, counted: true, reason: "r".into() };
-        for settled in [again, Settled::Dead { why: Why::Expired, reason: "r".into() }, Settled::Cancelled] {
+        let dead = Settled::Dead { why: Why::Expired, reason: "r".into() };
+        let failed = Settled::Failed { why: Why::Failed, reason: "r".into() };
+        for settled in [again, dead, failed, Settled::Cancelled] {
             all.push(Entry::Settle { seq: 1, at_ms: 2, settled, then: vec![] });
         }
         all.extend(CONTROLS.iter().map(|c| Entry::Control { lane: lane.clone(), at_ms: 1, control: c.clone(), up_to: 2 }));

@@ -18,6 +18,7 @@ pub(super) const QUEUED: u8 = 0;
 pub(super) const SUCCEEDED: u8 = 1;
 pub(super) const DEAD: u8 = 2;
 pub(super) const CANCELLED: u8 = 3;
+pub(super) const FAILED: u8 = 4;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS lanes (
@@ -282,12 +283,16 @@ impl Step<'_, '_> {
                 let counted = i64::from(*why == Why::Failed);
                 dead.execute(params![counted, at_ms as i64, why_number(*why), &**reason, seq as i64])?;
             }
-            Settled::Succeeded | Settled::Cancelled => {
-                let state = if *settled == Settled::Succeeded { SUCCEEDED } else { CANCELLED };
+            Settled::Succeeded | Settled::Cancelled | Settled::Failed { .. } => {
+                let (state, counted, why, reason) = match settled {
+                    Settled::Failed { why, reason } => (FAILED, *why == Why::Failed, Some(why_number(*why)), &**reason),
+                    Settled::Succeeded => (SUCCEEDED, true, None, ""),
+                    _ => (CANCELLED, false, None, ""),
+                };
                 let mut end = self.transaction.prepare_cached(
-                    "UPDATE events SET state = ?1, attempts = attempts + (?1 = 1), ended_ms = ?2, reason = '', body = NULL WHERE seq = ?3",
+                    "UPDATE events SET state = ?, attempts = attempts + ?, ended_ms = ?, why = ?, reason = ?, body = NULL WHERE seq = ?",
                 )?;
-                end.execute(params![state, at_ms as i64, seq as i64])?;
+                end.execute(params![state, counted, at_ms as i64, why, reason, seq as i64])?;
                 self.applied.files.extend(id_from(&id).filter(|_| file));
             }
         }
@@ -415,6 +420,7 @@ pub(super) fn list(c: &Connection, q: &EventQuery) -> rusqlite::Result<Vec<Event
         Stage::Queued | Stage::Running => QUEUED,
         Stage::Succeeded => SUCCEEDED,
         Stage::DeadLettered => DEAD,
+        Stage::Failed => FAILED,
         Stage::Cancelled => CANCELLED,
     });
     let lane = match &q.function {
@@ -441,6 +447,7 @@ fn view(r: &Row<'_>) -> rusqlite::Result<EventView> {
         QUEUED => Stage::Queued,
         SUCCEEDED => Stage::Succeeded,
         DEAD => Stage::DeadLettered,
+        FAILED => Stage::Failed,
         _ => Stage::Cancelled,
     };
     Ok(EventView {

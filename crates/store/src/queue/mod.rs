@@ -229,7 +229,7 @@ impl Queue for QueueStore {
 
     fn settle(&self, seq: u64, mut settled: Settled, then: Vec<NewEvent>) -> Fut<'_, Result<(), Fault>> {
         Box::pin(async move {
-            if let Settled::Again { reason: r, .. } | Settled::Dead { reason: r, .. } = &mut settled {
+            if let Settled::Again { reason: r, .. } | Settled::Dead { reason: r, .. } | Settled::Failed { reason: r, .. } = &mut settled {
                 *r = reason(r);
             }
             let mut puts = Vec::with_capacity(then.len());
@@ -255,6 +255,10 @@ impl Queue for QueueStore {
             }
         }
         lanes.into_iter().collect()
+    }
+
+    fn lane(&self, lane: &Lane) -> Option<LaneView> {
+        self.board.lanes().get(lane).cloned()
     }
 
     fn on_change(&self, tell: Box<dyn Fn(&Lane) + Send + Sync>) {

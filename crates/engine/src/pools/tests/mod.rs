@@ -34,6 +34,7 @@ pub fn unit(tenant: &str, function: &str, memory_mib: u32, slots: Slots) -> Arc<
         init_timeout: Duration::from_secs(10),
         tmp_mib: 512,
         request_bytes_max: 1000,
+        event_bytes_max: 1000,
         reply_bytes_max: 1000,
         stream_bytes_max: 1000,
         network: Network::Loopback,
