@@ -8,7 +8,7 @@ use crate::{
     Target, TenantId, Unit, Verified, Write,
     event::{Call, Outcome, Record},
     log::{LogLine, LogRecord, Stream},
-    queue::{Control, EventQuery, EventView, Lane, LaneView, NewEvent, Queued, Settled},
+    queue::{Accept, Control, EventQuery, EventView, Finished, Lane, LaneView, NewEvent, Queued, Settled},
     sandbox::{Caps, Endpoint, Exit, Group, Leftover, Limits, Measured, Mount, ProcSpec, Spec},
 };
 use bytes::Bytes;
@@ -35,6 +35,11 @@ pub trait Dialect: Send + Sync {
     fn kinds(&self) -> &'static [&'static str];
     /// Changed or loaded rows → what the engine must know. `related` reads other rows of this dialect, as committed.
     fn reconcile(&self, changed: &[Key], related: &dyn Rows) -> Vec<ModelOp>;
+    /// The word that is sent of an event's end, in this system's form; none where it has no such thing.
+    fn outcome(&self, finished: &Finished<'_>) -> Option<Bytes> {
+        let _ = finished;
+        None
+    }
     /// The answer to a request that the gateway refuses before any handler sees it.
     fn refuse(&self, request: &http::request::Parts, fault: &Fault) -> Response;
 }
@@ -50,6 +55,10 @@ pub trait Rows {
 pub trait Platform: Send + Sync {
     /// Authorise, resolve, admit, run.
     fn invoke(&self, target: Target, event: Event) -> Fut<'_, Result<Call, Fault>>;
+    /// Authorise and check as for a call, and accept: the event is on stable storage when this returns its id.
+    fn enqueue(&self, target: Target, event: Accept) -> Fut<'_, Result<InvocationId, Fault>>;
+    /// Events that were accepted.
+    fn events(&self) -> &dyn Queue;
     /// Everything that `invoke` checks, without running.
     fn check(&self, target: &Target, trigger: crate::event::Trigger) -> Result<Arc<Unit>, Fault>;
     /// Make sure that a unit could start: its runtime resolves, its package is whole.
@@ -86,6 +95,8 @@ pub struct PlatformSettings {
     /// Concurrent executions of a tenant.
     pub tenant_concurrency: u32,
     pub tier: crate::sandbox::Tier,
+    /// Between the first two attempts at an asynchronous invocation.
+    pub event_retry_base: Duration,
 }
 
 /// What is really there, as against what was asked for.

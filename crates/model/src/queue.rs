@@ -4,7 +4,7 @@
 //! outcome: queued again for another attempt, or ended. An ended one is a success, a dead letter or cancelled; a dead letter is
 //! kept with its body until it is driven again, purged or too old.
 
-use crate::{FunctionName, InvocationId, TenantId};
+use crate::{Fault, Function, FunctionName, InvocationId, TenantId, Unit};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
@@ -94,6 +94,21 @@ pub enum Why {
     Deleted,
     /// What is stored of it is not what was accepted.
     Damaged,
+}
+
+/// An event that has ended, for the word that is sent of it.
+pub struct Finished<'a> {
+    pub function: &'a Function,
+    /// What ran last; none when nothing did.
+    pub unit: Option<&'a Unit>,
+    pub queued: &'a Queued,
+    pub settled: &'a Settled,
+    /// Why the last attempt has no answer of user code's.
+    pub fault: Option<&'a Fault>,
+    /// User code's own word that it failed.
+    pub reported: bool,
+    /// What user code said.
+    pub answer: &'a [u8],
 }
 
 /// Where an event is on its way.

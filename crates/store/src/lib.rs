@@ -56,7 +56,7 @@ impl Store {
         let (rows, damaged) = RowStore::open(directory.path(), &options, clock.clone(), loops)?;
         let rows = Arc::new(rows);
         let packages = Arc::new(PackageStore::open(&directory, &options.packages, clock.clone(), loops)?);
-        let queue = Arc::new(QueueStore::open(directory.path(), &options.queue, clock.clone())?);
+        let queue = Arc::new(QueueStore::open(directory.path(), &options.queue, clock.clone(), loops)?);
         let ledger = Ledger::open(directory.path(), &options, rows.clone(), clock, loops)?;
         let (logs, records) = (Arc::new(LogStore(ledger.clone())), Arc::new(RecordStore(ledger.clone())));
         Ok(Arc::new(Store { rows, packages, logs, records, ledger, queue, options, damaged, directory }))

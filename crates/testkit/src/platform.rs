@@ -3,15 +3,16 @@
 
 use bytes::Bytes;
 use model::{
-    Ask, Call, Cause, Clock, Decision, Event, Expect, Failed, Fault, Function, Fut, InstanceId, Key, ModelOp, Mono, Outcome,
-    Package, Reply, Resource, Target, TenantId, Unit, Write,
+    Ask, Call, Cause, Clock, Decision, Event, Expect, Failed, Fault, Function, Fut, InstanceId, InvocationId, Key, ModelOp, Mono,
+    Outcome, Package, Reply, Resource, Target, TenantId, Unit, Write,
     access::{Authority, Principal},
     event::{Record, ReplyBody, ReplyHead, Trigger},
     log::{LogLine, LogRecord, Stream},
     ports::{
-        Dialect, LogGroup, LogPage, LogQuery, LogStream, Logs, Observed, Packages, Platform, PlatformSettings, Policy, Records,
-        Request, Resources, Response, Rows, UsageHour,
+        Dialect, LogGroup, LogPage, LogQuery, LogStream, Logs, Observed, Packages, Platform, PlatformSettings, Policy, Queue,
+        Records, Request, Resources, Response, Rows, UsageHour,
     },
+    queue::{Accept, Lane, NewEvent},
     sandbox::Tier,
 };
 use std::{
@@ -47,7 +48,8 @@ type Preparing = Box<dyn Fn(&Unit) -> Result<(), Fault> + Send + Sync>;
 
 pub struct FakePlatform {
     settings: PlatformSettings,
-    clock: FakeClock,
+    clock: Arc<FakeClock>,
+    pub events: Arc<crate::queue::MemoryQueue>,
     rows: FakeRows,
     functions: Mutex<BTreeMap<(TenantId, String), Arc<Function>>>,
     dialect: OnceLock<Arc<dyn Dialect>>,
@@ -73,11 +75,14 @@ impl FakePlatform {
             aws_authority: Arc::from("127.0.0.1:9000"),
             tenant_concurrency: 1000,
             tier: Tier::Process,
+            event_retry_base: Duration::from_secs(60),
         };
         let dialect = make(&settings);
+        let clock = Arc::new(FakeClock(AtomicU64::new(1_767_323_045_678)));
         let platform = Arc::new(Self {
             settings,
-            clock: FakeClock(AtomicU64::new(1_767_323_045_678)),
+            events: crate::queue::MemoryQueue::new(clock.clone()),
+            clock,
             rows: FakeRows::default(),
             functions: Mutex::default(),
             dialect: OnceLock::new(),
@@ -196,8 +201,22 @@ impl Platform for FakePlatform {
     fn observed(&self, _: &TenantId, _: &str) -> Observed {
         lock(&self.observed).clone()
     }
+    fn enqueue(&self, target: Target, event: Accept) -> Fut<'_, Result<InvocationId, Fault>> {
+        Box::pin(async move {
+            self.check(&target, Trigger::Invoke)?;
+            let now = self.clock.wall_ms();
+            let lane = Lane { tenant: target.tenant, function: target.function };
+            let Accept { key, content_type, attributes, body, .. } = event;
+            let qualifier = target.qualifier;
+            let new = NewEvent { lane, qualifier, key, due_ms: now, expires_ms: now, hops: 0, content_type, attributes, body };
+            self.events.put(new).await
+        })
+    }
+    fn events(&self) -> &dyn Queue {
+        &*self.events
+    }
     fn clock(&self) -> &dyn Clock {
-        &self.clock
+        &*self.clock
     }
     fn settings(&self) -> &PlatformSettings {
         &self.settings

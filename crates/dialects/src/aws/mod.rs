@@ -14,6 +14,7 @@ mod lambda;
 mod limits;
 pub mod logs;
 mod names;
+mod outcome;
 mod percent;
 mod reconcile;
 mod respond;
@@ -28,10 +29,12 @@ mod xml;
 
 pub use rows::role_documents;
 
+use bytes::Bytes;
 use fault::{Protocol, WireError};
 use model::{
     Fault, Fut, InvocationId, Key, ModelOp, Principal, Verified,
     ports::{Dialect, Platform, PlatformSettings, Request, Response, Rows},
+    queue::Finished,
 };
 use shared::{Asked, Shared};
 use std::sync::{Arc, OnceLock};
@@ -135,6 +138,11 @@ impl Dialect for Aws {
 
     fn reconcile(&self, changed: &[Key], related: &dyn Rows) -> Vec<ModelOp> {
         reconcile::reconcile(&self.settings, changed, related)
+    }
+
+    fn outcome(&self, finished: &Finished<'_>) -> Option<Bytes> {
+        let now_ms = self.shared.get().map_or(0, |shared| shared.now_ms());
+        Some(outcome::record(finished, now_ms))
     }
 
     fn refuse(&self, request: &http::request::Parts, fault: &Fault) -> Response {

@@ -80,7 +80,7 @@ fn function(settings: &PlatformSettings, related: &dyn Rows, tenant: &TenantId, 
         entry: Arc::from(""),
         doors: Vec::new(),
         actions: Actions { invoke: "lambda:InvokeFunction", url: "lambda:InvokeFunctionUrl" },
-        events: BTreeMap::new(),
+        events: super::lambda::events::rules(&row.events, settings.event_retry_base),
     }
 }
 

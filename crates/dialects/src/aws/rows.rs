@@ -108,6 +108,20 @@ pub struct FunctionRow {
     pub runtime_management: BTreeMap<String, String>,
     #[serde(default)]
     pub recursive_loop: Option<String>,
+    /// How asynchronous invocations are tried, by qualifier.
+    #[serde(default)]
+    pub events: BTreeMap<String, EventConfig>,
+}
+
+/// An event invoke configuration, as far as it was given.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct EventConfig {
+    pub retries: Option<u32>,
+    pub age_s: Option<u32>,
+    /// ARNs of functions.
+    pub on_success: Option<String>,
+    pub on_failure: Option<String>,
+    pub modified_ms: u64,
 }
 
 impl FunctionRow {

@@ -1,6 +1,6 @@
 //! One attempt at an event: it is run as any call is, and what it came to is written down before the next one begins.
 
-use super::{Events, Finished, Outcomes};
+use super::{Events, Outcomes};
 use crate::catalog::resolve;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -8,7 +8,7 @@ use model::{
     Body, Call, Cause, Event, Failed, Fault, Frame, Function, Head, Principal, Reply, ReplyBody, Target, Unit,
     catalog::{Destination, EventRule},
     event::{Attributes, Trigger},
-    queue::{NewEvent, Queued, Settled, Why},
+    queue::{Finished, NewEvent, Queued, Settled, Why},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -24,12 +24,15 @@ pub(super) enum Ran {
     Ended(End),
 }
 
+#[derive(Default)]
 pub(super) struct End {
-    pub version: Option<Arc<str>>,
-    /// The failure's short name and its words; none for a success.
-    pub error: Option<(String, String)>,
-    /// What the function said.
-    pub answer: Bytes,
+    unit: Option<Arc<Unit>>,
+    /// It failed, in a line.
+    error: Option<String>,
+    /// Why there is no answer of user code's.
+    fault: Option<Fault>,
+    /// What user code said.
+    answer: Bytes,
 }
 
 impl Events {
@@ -65,7 +68,7 @@ impl Events {
     }
 
     async fn expired(&self, queued: &Queued, function: Option<&Function>, why: &str) -> bool {
-        let end = End { version: None, error: Some(("EventAgeExceeded".into(), why.into())), answer: Bytes::new() };
+        let end = End { error: Some(why.into()), ..End::default() };
         self.finish(queued, function, Settled::Dead { why: Why::Expired, reason: why.into() }, &end).await;
         true
     }
@@ -93,7 +96,7 @@ impl Events {
     }
 
     fn settled(&self, queued: &Queued, rule: &EventRule, end: &End, wall_ms: u64) -> Settled {
-        let Some((_, words)) = &end.error else { return Settled::Succeeded };
+        let Some(words) = &end.error else { return Settled::Succeeded };
         let attempts = queued.attempts + 1;
         if attempts >= rule.attempts_max {
             return Settled::Dead { why: Why::Failed, reason: words.as_str().into() };
@@ -103,7 +106,10 @@ impl Events {
         let pause = pause.mul_f64(0.9 + 0.2 * (self.engine.parts.chance)());
         let due_ms = wall_ms.max(self.engine.parts.clock.wall_ms()) + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         if due_ms >= queued.event.expires_ms {
-            return Settled::Dead { why: Why::Expired, reason: format!("too old for another attempt; the last one: {words}").into() };
+            return Settled::Dead {
+                why: Why::Expired,
+                reason: format!("too old for another attempt; the last one: {words}").into(),
+            };
         }
         Settled::Again { due_ms, counted: true, reason: words.as_str().into() }
     }
@@ -125,7 +131,9 @@ impl Events {
                         settled = Settled::Failed { why, reason };
                     }
                 }
-                Err(why) => tracing::warn!(id = %queued.id, function = %function.name, "no word of an event's end was sent: {why}"),
+                Err(why) => {
+                    tracing::warn!(id = %queued.id, function = %function.name, "no word of an event's end was sent: {why}")
+                }
             }
         }
         // Not written down, it would be offered again after a restart, though it is over.
@@ -152,7 +160,9 @@ impl Events {
         if queued.event.hops >= model::limits::HOPS_MAX {
             return Err(format!("functions called functions more than {} times in a row", model::limits::HOPS_MAX));
         }
-        let finished = Finished { function, queued, settled, end_version: end.version.as_deref(), error: end.error.as_ref(), answer: &end.answer };
+        let reported = end.error.is_some() && end.fault.is_none();
+        let (unit, fault) = (end.unit.as_deref(), end.fault.as_ref());
+        let finished = Finished { function, unit, queued, settled, fault, reported, answer: &end.answer };
         let body = outcomes.event(&finished).ok_or_else(|| format!("{} has no form for it", function.dialect))?;
         let now = self.engine.parts.clock.wall_ms();
         let age = receiver.rule(to.qualifier.as_deref()).age_max;
@@ -195,24 +205,21 @@ async fn ended(call: Call) -> Ran {
     };
     // The slot is free only then; what the function did after its answer belongs to the attempt.
     free.await;
-    let version = Some(unit.version.clone());
+    let unit = Some(unit);
     Ran::Ended(match answered {
-        Ok((None, answer)) => End { version, error: None, answer },
-        Ok((Some(kind), answer)) => {
-            let words = words(&kind, &answer);
-            End { version, error: Some((kind, words)), answer }
-        }
+        Ok((None, answer)) => End { unit, answer, ..End::default() },
+        Ok((Some(kind), answer)) => End { unit, error: Some(words(&kind, &answer)), answer, fault: None },
         Err(fault) if never_ran(fault.cause) => return Ran::Untried(fault),
-        Err(fault) => {
-            let answer = fault.report.clone().unwrap_or_default();
-            End { version, error: Some((fault.cause.name().into(), fault.message)), answer }
-        }
+        Err(fault) => End { unit, error: Some(fault.message.clone()), fault: Some(fault), answer: Bytes::new() },
     })
 }
 
 /// Nothing of the function can have caused these.
 fn never_ran(cause: Cause) -> bool {
-    matches!(cause, Cause::Throttled | Cause::Exhausted | Cause::Draining | Cause::Unsupported | Cause::Cancelled | Cause::Internal)
+    matches!(
+        cause,
+        Cause::Throttled | Cause::Exhausted | Cause::Draining | Cause::Unsupported | Cause::Cancelled | Cause::Internal
+    )
 }
 
 /// What a function's own report says in a line, as far as it is the usual document.

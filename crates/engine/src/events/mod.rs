@@ -7,9 +7,9 @@ pub mod lanes;
 use crate::Engine;
 use lanes::{Lanes, Next};
 use model::{
-    Fault, Function, InvocationId, Target,
+    Fault, InvocationId, Target,
     ports::Queue,
-    queue::{Accept, Lane, NewEvent, Queued, Settled},
+    queue::{Accept, Finished, Lane, NewEvent, Queued},
 };
 use std::{
     sync::{
@@ -22,19 +22,6 @@ use tokio::sync::Notify;
 
 /// A turn that is due for this long and not taken: the loop stands still.
 const STILL_MAX: Duration = Duration::from_secs(10);
-
-/// An event that has ended, or will be tried again, as its dialect words it.
-pub struct Finished<'a> {
-    pub function: &'a Function,
-    pub queued: &'a Queued,
-    pub settled: &'a Settled,
-    /// Which version had it last.
-    pub end_version: Option<&'a str>,
-    /// The failure's short name and words.
-    pub error: Option<&'a (String, String)>,
-    /// What the function said.
-    pub answer: &'a [u8],
-}
 
 /// Words an event's end in the form of the function's own system.
 pub trait Outcomes: Send + Sync {

@@ -1,13 +1,13 @@
 //! Events in simulated time: attempts, pauses, ends, and what holds them up.
 
 use super::rig::{MS, Rig, SECOND};
-use crate::events::{Events, Finished, Outcomes};
+use crate::events::{Events, Outcomes};
 use bytes::Bytes;
 use model::{
     Cause, Fault,
     catalog::{Destination, EventRule},
     ports::Queue,
-    queue::{Accept, EventView, Settled, Stage, Why},
+    queue::{Accept, EventView, Finished, Settled, Stage, Why},
 };
 use std::{sync::Arc, time::Duration};
 use testkit::queue::MemoryQueue;
@@ -156,7 +156,11 @@ async fn an_end_that_cannot_be_written_down_is_not_run_again_and_written_later()
     assert_eq!(one(&queue).stage, Stage::Queued);
     assert!(rig.nothing_handed());
     let accept = Accept::default();
-    assert_eq!(events.accept(rig.target(), accept).await.err().map(|f| f.cause), Some(Cause::Exhausted), "nothing is acknowledged");
+    assert_eq!(
+        events.accept(rig.target(), accept).await.err().map(|f| f.cause),
+        Some(Cause::Exhausted),
+        "nothing is acknowledged"
+    );
     queue.full(false);
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!(one(&queue).stage, Stage::Succeeded);

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use model::{
-    Entry, Event, Failed, event::FunctionError, Fault, Fut, Reply, ReplyBody, ReplyHead, Unit,
+    Entry, Event, Failed, Fault, Fut, Reply, ReplyBody, ReplyHead, Unit,
+    event::FunctionError,
     ports::{Contract, Host, InstanceFacts, Link, Runtime, Session, SessionCall, SlotEnd, Slots, StartPlan},
     sandbox::{Group, ProcSpec},
 };

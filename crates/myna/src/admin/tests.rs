@@ -80,7 +80,7 @@ fn function(name: &str) -> Function {
         entry: "".into(),
         doors: Vec::new(),
         actions: Actions { invoke: "plain:Invoke", url: "plain:Url" },
-            events: Default::default(),
+        events: Default::default(),
     }
 }
 

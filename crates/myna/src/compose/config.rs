@@ -38,6 +38,7 @@ struct File {
     region: Option<String>,
     account: Option<String>,
     engine: EngineFile,
+    events: EventsFile,
     retention: RetentionFile,
     /// Where a language runtime lives: `"python3.12" = "/opt/python/bin/python3.12"`.
     runtimes: BTreeMap<String, PathBuf>,
@@ -62,6 +63,15 @@ struct EngineFile {
     keep_alive: Option<toml::Value>,
     /// Instances of each used language runtime that wait without code.
     prestarted: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EventsFile {
+    /// Attempts at asynchronous invocations under way at the same time.
+    in_flight: Option<usize>,
+    /// Seconds between the first two attempts.
+    retry_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -92,6 +102,8 @@ pub struct Config {
     pub concurrency: u32,
     pub keep_alive: KeepAlive,
     pub prestarted: usize,
+    pub events_in_flight: usize,
+    pub event_retry_base: Duration,
     pub log_age: Duration,
     pub log_bytes: u64,
     pub record_age: Duration,
@@ -141,6 +153,8 @@ impl Config {
             concurrency: engine.concurrency.unwrap_or(1000),
             keep_alive: keep_alive(engine.keep_alive)?,
             prestarted: engine.prestarted.unwrap_or(2),
+            events_in_flight: file.events.in_flight.unwrap_or(100),
+            event_retry_base: Duration::from_secs(file.events.retry_s.unwrap_or(60)),
             log_age: Duration::from_secs(file.retention.log_days.unwrap_or(14) * DAY),
             log_bytes: file.retention.log_mib_per_function.unwrap_or(64) << 20,
             record_age: Duration::from_secs(file.retention.record_days.unwrap_or(14) * DAY),
@@ -209,7 +223,7 @@ mod tests {
     fn the_book_shows_every_key_and_no_other() {
         let book = include_str!("../../../../docs/configuration.md");
         let text = block(book, "## The platform's settings");
-        let File { listen, console, region, account, engine, retention, runtimes, upstream, _function: _ } =
+        let File { listen, console, region, account, engine, events, retention, runtimes, upstream, _function: _ } =
             toml::from_str(text).unwrap();
         assert!(listen.is_some() && console.is_some() && region.is_some() && account.is_some());
         assert!(!runtimes.is_empty() && !upstream.is_empty());
@@ -224,6 +238,8 @@ mod tests {
         assert_eq!((region, account), (Some(made.region), Some(made.account)));
         assert_eq!((memory_overcommit, concurrency), (Some(made.memory_overcommit), Some(made.concurrency)));
         assert_eq!((keep_alive, prestarted), (Some("auto".into()), Some(made.prestarted)));
+        let EventsFile { in_flight, retry_s } = events;
+        assert_eq!((in_flight, retry_s), (Some(made.events_in_flight), Some(made.event_retry_base.as_secs())));
         let RetentionFile { log_days, log_mib_per_function, record_days, package_days } = retention;
         let days = |n: Option<u64>| Some(Duration::from_secs(n? * DAY));
         assert_eq!((days(log_days), days(record_days)), (Some(made.log_age), Some(made.record_age)));

@@ -18,7 +18,11 @@ use anyhow::Context;
 use clock::Machine;
 use console::Console;
 use doors::{AdminDoor, ConsoleDoor};
-use engine::{Engine, Parts, Plane, pools};
+use engine::{
+    Engine, Parts, Plane,
+    events::{Events, Outcomes},
+    pools,
+};
 use gateway::{Bind, Door, aws::AwsDoor};
 
 use keys::{AccessKey, Keys, RolePolicies};
@@ -53,6 +57,7 @@ pub fn run_if_helper() {
 pub struct Built {
     pub host: Arc<Host>,
     engine: Arc<Engine>,
+    events: Arc<Events>,
     store: Arc<Store>,
     dialects: Vec<Arc<dyn Dialect>>,
     node: Arc<Node>,
@@ -124,10 +129,18 @@ impl Built {
             },
         );
 
+        let events = Events::new(engine.clone(), store.queue().clone(), config.events_in_flight);
         let settings = node::settings(&config, &config.listen.to_string());
         let dialects: Vec<Arc<dyn Dialect>> = dialects::ALL.iter().map(|(_, make)| make(&settings)).collect();
         let upstreams = upstream::Upstreams::new(&config.upstreams, &config.account, &config.region)?;
-        let node = Arc::new(Node { engine: engine.clone(), store: store.clone(), policy, upstreams, settings: settings.clone() });
+        let node = Arc::new(Node {
+            engine: engine.clone(),
+            events: events.clone(),
+            store: store.clone(),
+            policy,
+            upstreams,
+            settings: settings.clone(),
+        });
         follow_commits(&store, &engine, &dialects, &roles);
 
         let authority = Authority::take().context("a process holds one platform")?;
@@ -149,12 +162,13 @@ impl Built {
             },
         ));
         engine.connect(Arc::new(InstancePlane(aws.clone())));
+        events.connect(Arc::new(Words(dialects.clone())));
         let platform: Arc<dyn Platform> = node.clone();
         let console = Arc::new(Console::new(platform.clone(), dialects::aws::logs::format, config.console.port()));
         host.set_console(console.clone());
         let admin = Arc::new(Admin::new(platform, host.clone(), dialects::aws::logs::format));
         let doors = gateway::open(open_doors(&config, &dir, &aws, &admin, &console, &settings))?.watched(&loops);
-        Ok(Self { host, engine, store, dialects, node, doors, loops })
+        Ok(Self { host, engine, events, store, dialects, node, doors, loops })
     }
 
     /// Serve until `stop`, then take everything down. Nothing of an instance is left when this returns.
@@ -168,11 +182,16 @@ impl Built {
         let retention = maintain(self.loops.clone(), self.store.clone(), self.engine.clone())?;
         let mut beside = tokio::task::JoinSet::new();
         beside.spawn(housekeep(self.loops.clone(), self.engine.clone()));
+        beside.spawn(try_events(self.loops.clone(), self.events.clone()));
         self.host.set_phase(host::Phase::Ready);
         ready(&self.host);
         beside.spawn(give_up(self.loops.clone(), stop.clone()));
         beside.spawn(drain(self.host.clone(), self.engine.clone(), stop.drain.clone()));
         let report = self.doors.serve(gateway::Limits::default(), stop).await;
+        let left = self.events.drain(gateway::Limits::default().drain).await;
+        if left > 0 {
+            tracing::warn!("{left} queued events were being tried; they are tried again after the next start");
+        }
         drop(retention);
         beside.shutdown().await;
         self.engine.shutdown().await;
@@ -207,6 +226,10 @@ async fn drain(host: Arc<Host>, engine: Arc<Engine>, begun: model::Cancel) {
         }
         tokio::time::sleep(DRAIN_LOOK_EVERY).await;
     }
+}
+
+async fn try_events(loops: Arc<Loops>, events: Arc<Events>) {
+    loops.watch("events", || events.clone().run()).await;
 }
 
 async fn housekeep(loops: Arc<Loops>, engine: Arc<Engine>) {
@@ -296,6 +319,15 @@ struct Resolver(Arc<runtimes::Catalogue>);
 impl engine::Runtimes for Resolver {
     fn resolve(&self, name: &str) -> Result<Arc<Runtime>, Fault> {
         self.0.resolve(name)
+    }
+}
+
+/// Words the end of an event in the form of the system that its function belongs to.
+struct Words(Vec<Arc<dyn Dialect>>);
+
+impl Outcomes for Words {
+    fn event(&self, finished: &model::queue::Finished<'_>) -> Option<bytes::Bytes> {
+        self.0.iter().find(|d| d.name() == finished.function.dialect).and_then(|d| d.outcome(finished))
     }
 }
 

@@ -1,17 +1,19 @@
 //! The platform as a dialect sees it, on one machine: the engine and the store behind one port.
 
 use super::{clock::Machine, config::Config, upstream::Upstreams};
-use engine::Engine;
+use engine::{Engine, events::Events};
 use model::{
-    Call, Clock, Event, Fault, Function, Fut, Target, TenantId, Unit,
+    Call, Clock, Event, Fault, Function, Fut, InvocationId, Target, TenantId, Unit,
     event::Trigger,
-    ports::{Logs, Observed, Packages, Platform, PlatformSettings, Policy, Records, Resources, Response},
+    ports::{Logs, Observed, Packages, Platform, PlatformSettings, Policy, Queue, Records, Resources, Response},
+    queue::Accept,
 };
 use std::sync::Arc;
 use store::Store;
 
 pub struct Node {
     pub engine: Arc<Engine>,
+    pub events: Arc<Events>,
     pub store: Arc<Store>,
     pub policy: Arc<dyn Policy>,
     pub upstreams: Upstreams,
@@ -26,12 +28,19 @@ pub fn settings(config: &Config, aws_authority: &str) -> PlatformSettings {
         aws_authority: aws_authority.into(),
         tenant_concurrency: config.concurrency,
         tier: model::sandbox::Tier::Process,
+        event_retry_base: config.event_retry_base,
     }
 }
 
 impl Platform for Node {
     fn invoke(&self, target: Target, event: Event) -> Fut<'_, Result<Call, Fault>> {
         Box::pin(self.engine.invoke(target, event))
+    }
+    fn enqueue(&self, target: Target, event: Accept) -> Fut<'_, Result<InvocationId, Fault>> {
+        Box::pin(self.events.accept(target, event))
+    }
+    fn events(&self) -> &dyn Queue {
+        &**self.store.queue()
     }
     fn check(&self, target: &Target, trigger: Trigger) -> Result<Arc<Unit>, Fault> {
         self.engine.check(target, trigger).map(|(_, unit)| unit)

@@ -14,7 +14,10 @@ use std::sync::Arc;
 pub(super) enum Kept {
     Here(Bytes),
     /// In a file of its own, named by the event's id.
-    File { bytes: u64, crc: u32 },
+    File {
+        bytes: u64,
+        crc: u32,
+    },
 }
 
 impl Kept {
@@ -39,11 +42,27 @@ pub(super) struct Put {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entry {
     Put(Put),
-    Settle { seq: u64, at_ms: u64, settled: Settled, then: Vec<Put> },
+    Settle {
+        seq: u64,
+        at_ms: u64,
+        settled: Settled,
+        then: Vec<Put>,
+    },
     /// Concerns the events of a lane up to a number.
-    Control { lane: Lane, at_ms: u64, control: Control, up_to: u64 },
+    Control {
+        lane: Lane,
+        at_ms: u64,
+        control: Control,
+        up_to: u64,
+    },
     /// Dead letters wait again: one, or all up to a number.
-    Redrive { lane: Lane, at_ms: u64, expires_ms: u64, only: Option<u64>, up_to: u64 },
+    Redrive {
+        lane: Lane,
+        at_ms: u64,
+        expires_ms: u64,
+        only: Option<u64>,
+        up_to: u64,
+    },
 }
 
 const PUT: u8 = 1;

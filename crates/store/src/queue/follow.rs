@@ -82,7 +82,10 @@ impl Follower {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => open = false,
             }
-            if self.since_checkpoint >= CHECKPOINT_BYTES || (self.since_checkpoint > 0 && checkpointed.elapsed() >= CHECKPOINT_EVERY) || !open {
+            if self.since_checkpoint >= CHECKPOINT_BYTES
+                || (self.since_checkpoint > 0 && checkpointed.elapsed() >= CHECKPOINT_EVERY)
+                || !open
+            {
                 self.checkpoint();
                 checkpointed = Instant::now();
             }

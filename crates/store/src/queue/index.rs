@@ -166,8 +166,9 @@ impl Index {
 
     /// Whether an event needs its body's file.
     pub(super) fn needs_file(&self, id: InvocationId) -> rusqlite::Result<bool> {
-        let mut query =
-            self.connection.prepare_cached("SELECT 1 FROM events WHERE seq = ? AND id = ? AND state IN (0, 2) AND body IS NULL")?;
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT 1 FROM events WHERE seq = ? AND id = ? AND state IN (0, 2) AND body IS NULL")?;
         query.exists(params![entry::seq_of(id) as i64, &id.0.as_bytes()[..]])
     }
 
@@ -177,7 +178,12 @@ impl Index {
     }
 
     /// Forget what ended before a time, and the oldest beyond a count; some at a time. Gives whether there may be more.
-    pub(super) fn forget(&mut self, succeeded_before_ms: u64, dead_before_ms: u64, limit: usize) -> rusqlite::Result<(Applied, bool)> {
+    pub(super) fn forget(
+        &mut self,
+        succeeded_before_ms: u64,
+        dead_before_ms: u64,
+        limit: usize,
+    ) -> rusqlite::Result<(Applied, bool)> {
         let mut applied = Applied::default();
         let transaction = self.connection.transaction()?;
         let mut gone = 0;
@@ -257,12 +263,25 @@ impl Step<'_, '_> {
         )?;
         let times = [put.accepted_ms as i64, put.event.due_ms as i64, put.event.expires_ms as i64];
         let (id, key) = (&put.id.0.as_bytes()[..], put.event.key.as_deref());
-        insert.execute(params![put.seq as i64, lane, times[0], times[1], times[2], id, key, head, put.body.bytes() as i64, crc, body])?;
+        insert.execute(params![
+            put.seq as i64,
+            lane,
+            times[0],
+            times[1],
+            times[2],
+            id,
+            key,
+            head,
+            put.body.bytes() as i64,
+            crc,
+            body
+        ])?;
         Ok(())
     }
 
     fn settle(&mut self, seq: u64, at_ms: u64, settled: &Settled) -> rusqlite::Result<()> {
-        let mut find = self.transaction.prepare_cached("SELECT lane, id, body IS NULL FROM events WHERE seq = ? AND state = 0")?;
+        let mut find =
+            self.transaction.prepare_cached("SELECT lane, id, body IS NULL FROM events WHERE seq = ? AND state = 0")?;
         let found: Option<(i64, Vec<u8>, bool)> =
             find.query_row([seq as i64], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional()?;
         // It ended meanwhile: cancelled, or its lane was purged.
@@ -311,7 +330,8 @@ impl Step<'_, '_> {
             Control::Deleted => {
                 let text = "UPDATE events SET state = 2, ended_ms = ?, why = ?, reason = 'the function was deleted'
                             WHERE lane = ? AND state = 0 AND seq <= ?";
-                let n = self.transaction.prepare_cached(text)?.execute(params![at_ms, why_number(Why::Deleted), number, up_to])? as u64;
+                let n = self.transaction.prepare_cached(text)?.execute(params![at_ms, why_number(Why::Deleted), number, up_to])?
+                    as u64;
                 let view = self.lanes.touch(number);
                 view.queued = view.queued.saturating_sub(n);
                 view.dead += n;
@@ -363,7 +383,12 @@ impl Step<'_, '_> {
 }
 
 /// Those that are due first, and when the next one is. A later event of a key waits for the earlier ones.
-pub(super) fn due(c: &Connection, lane: &Lane, now_ms: u64, limit: usize) -> rusqlite::Result<(Vec<(Queued, Body)>, Option<u64>)> {
+pub(super) fn due(
+    c: &Connection,
+    lane: &Lane,
+    now_ms: u64,
+    limit: usize,
+) -> rusqlite::Result<(Vec<(Queued, Body)>, Option<u64>)> {
     let Some(number) = lane_number(c, lane)? else { return Ok((Vec::new(), None)) };
     let mut query = c.prepare_cached(
         "SELECT seq, id, accepted_ms, due_ms, expires_ms, attempts, head, bytes, crc, body FROM events e
@@ -395,7 +420,8 @@ pub(super) struct Body {
     pub crc: u32,
 }
 
-const VIEW: &str = "SELECT seq, id, state, attempts, accepted_ms, due_ms, expires_ms, ended_ms, key, head, bytes, why, reason, tenant, function
+const VIEW: &str =
+    "SELECT seq, id, state, attempts, accepted_ms, due_ms, expires_ms, ended_ms, key, head, bytes, why, reason, tenant, function
      FROM events JOIN lanes USING (lane)";
 
 pub(super) fn find(c: &Connection, tenant: &TenantId, id: InvocationId) -> rusqlite::Result<Option<EventView>> {

@@ -7,7 +7,7 @@
 
 use super::entry::Entry;
 use crate::{Error, segments};
-use model::{Cause, Fault};
+use model::{Cause, Fault, Loops};
 use std::{
     fs::File,
     io,
@@ -66,12 +66,23 @@ pub(super) struct Log {
 
 impl Log {
     /// The next segment is `number`; entries go on to `index` once they are synced.
-    pub(super) fn start(folder: &Path, number: u32, bounds: Bounds, sync: Sync, index: mpsc::SyncSender<Synced>) -> Result<Self, Error> {
+    pub(super) fn start(
+        folder: &Path,
+        number: u32,
+        bounds: Bounds,
+        sync: Sync,
+        index: mpsc::SyncSender<Synced>,
+        loops: &Arc<Loops>,
+    ) -> Result<Self, Error> {
         let waiting = Arc::new((Mutex::new(Waiting::default()), Condvar::new()));
         let ahead = Ahead { folder: folder.to_owned(), next: number, size: bounds.segment_bytes, making: None };
         let (segment, framed) = (None, Vec::new());
         let writer = Writer { waiting: waiting.clone(), segment, ahead, sync, index, bounds: bounds.clone(), framed };
-        let thread = std::thread::Builder::new().name("queue-log".into()).spawn(move || writer.run()).map_err(Error::io("start", folder))?;
+        let (mut writer, watching) = (Some(writer), loops.clone());
+        let thread = std::thread::Builder::new()
+            .name("queue-log".into())
+            .spawn(move || watching.run("queue-log", || writer.take().expect("the event log can go on").run()))
+            .map_err(Error::io("start", folder))?;
         Ok(Self { waiting, bounds, thread: Mutex::new(Some(thread)) })
     }
 
@@ -80,7 +91,10 @@ impl Log {
         let mut record = Vec::with_capacity(256);
         entry.encode(&mut record);
         if record.len() > segments::RECORD_BYTES_MAX {
-            return Err(Fault::new(Cause::TooLarge, format!("an event with {} bytes besides its body is too large", record.len())));
+            return Err(Fault::new(
+                Cause::TooLarge,
+                format!("an event with {} bytes besides its body is too large", record.len()),
+            ));
         }
         let mut waiting = self.lock();
         if let Some(why) = &waiting.broken {
@@ -124,7 +138,9 @@ impl Log {
 }
 
 fn broken(why: &str) -> Fault {
-    Fault::internal(format!("the event log can't be trusted since {why}; restart the platform to read what is really on the disk"))
+    Fault::internal(format!(
+        "the event log can't be trusted since {why}; restart the platform to read what is really on the disk"
+    ))
 }
 
 struct Writer {

@@ -18,7 +18,7 @@ use follow::{Board, Follower, Retention};
 use index::Index;
 use log::{Bounds, Log};
 use model::{
-    Cause, Clock, Fault, Fut, InvocationId, TenantId,
+    Cause, Clock, Fault, Fut, InvocationId, Loops, TenantId,
     ports::Queue,
     queue::{Control, EventQuery, EventView, Lane, LaneView, NewEvent, Queued, Settled, Stage, Why},
 };
@@ -52,11 +52,17 @@ pub struct QueueStore {
 }
 
 impl QueueStore {
-    pub(crate) fn open(directory: &Path, limits: &QueueLimits, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        Self::open_with(directory, limits, clock, Arc::new(|file| file.sync_data()))
+    pub(crate) fn open(directory: &Path, limits: &QueueLimits, clock: Arc<dyn Clock>, loops: &Arc<Loops>) -> Result<Self, Error> {
+        Self::open_with(directory, limits, clock, loops, Arc::new(|file| file.sync_data()))
     }
 
-    pub(crate) fn open_with(directory: &Path, limits: &QueueLimits, clock: Arc<dyn Clock>, sync: log::Sync) -> Result<Self, Error> {
+    pub(crate) fn open_with(
+        directory: &Path,
+        limits: &QueueLimits,
+        clock: Arc<dyn Clock>,
+        loops: &Arc<Loops>,
+        sync: log::Sync,
+    ) -> Result<Self, Error> {
         let folder = directory.join("queue");
         let bodies = Bodies::open(&folder)?;
         let file = folder.join("events.db");
@@ -70,12 +76,9 @@ impl QueueStore {
         sweep(&bodies, &index, &folder)?;
 
         let (tx, rx) = mpsc::sync_channel(LAG_MAX);
-        let bounds = Bounds {
-            segment_bytes: limits.segment_bytes,
-            pending_bytes_max: limits.pending_bytes_max,
-            group_bytes_max: 4 << 20,
-        };
-        let log = Log::start(&folder, read.next, bounds, sync, tx)?;
+        let bounds =
+            Bounds { segment_bytes: limits.segment_bytes, pending_bytes_max: limits.pending_bytes_max, group_bytes_max: 4 << 20 };
+        let log = Log::start(&folder, read.next, bounds, sync, tx, loops)?;
         let follower = Follower {
             index,
             board: board.clone(),
@@ -86,13 +89,17 @@ impl QueueStore {
             oldest: read.oldest,
             since_checkpoint: 1,
         };
-        let thread = std::thread::Builder::new().name("queue-index".into()).spawn(move || follower.run(&rx));
+        let watching = loops.clone();
+        // It can't go on where it panicked: tried again it ends the platform, and the next start reads the log.
+        let mut follower = Some(follower);
+        let follow = move || watching.run("queue-index", || follower.take().expect("the event index can go on").run(&rx));
+        let thread = std::thread::Builder::new().name("queue-index".into()).spawn(follow);
         let follower = thread.map_err(Error::io("start a thread for", &folder))?;
         Ok(Self {
             log,
             board,
             bodies,
-            reader: Reader::start(&file)?,
+            reader: Reader::start(&file, loops)?,
             clock,
             limits: limits.clone(),
             seq: AtomicU64::new(seq + 1),
@@ -134,7 +141,9 @@ impl QueueStore {
         let (bodies, id, body) = (self.bodies.clone(), put.id, body.clone());
         let bytes = body.len() as u64;
         let written = tokio::task::spawn_blocking(move || bodies.write(id, &body)).await.map_err(Fault::internal)?;
-        let crc = written.map_err(|e| Fault::from(Error::Io { action: "keep the body of an event in", path: "queue/bodies".into(), source: e }))?;
+        let crc = written.map_err(|e| {
+            Fault::from(Error::Io { action: "keep the body of an event in", path: "queue/bodies".into(), source: e })
+        })?;
         put.body = Kept::File { bytes, crc };
         Ok(put)
     }
@@ -229,7 +238,9 @@ impl Queue for QueueStore {
 
     fn settle(&self, seq: u64, mut settled: Settled, then: Vec<NewEvent>) -> Fut<'_, Result<(), Fault>> {
         Box::pin(async move {
-            if let Settled::Again { reason: r, .. } | Settled::Dead { reason: r, .. } | Settled::Failed { reason: r, .. } = &mut settled {
+            if let Settled::Again { reason: r, .. } | Settled::Dead { reason: r, .. } | Settled::Failed { reason: r, .. } =
+                &mut settled
+            {
                 *r = reason(r);
             }
             let mut puts = Vec::with_capacity(then.len());
@@ -302,7 +313,8 @@ impl Queue for QueueStore {
             if self.board.taken().insert(view.seq, (view.lane, view.key)).is_some() {
                 return Ok(false);
             }
-            let entry = Entry::Settle { seq: view.seq, at_ms: self.clock.wall_ms(), settled: Settled::Cancelled, then: Vec::new() };
+            let entry =
+                Entry::Settle { seq: view.seq, at_ms: self.clock.wall_ms(), settled: Settled::Cancelled, then: Vec::new() };
             self.push(entry, true).await.inspect_err(|_| self.release(view.seq))?;
             // It may have ended between the look and the hand.
             Ok(self.find(&tenant, id).await?.is_some_and(|v| v.stage == Stage::Cancelled))
@@ -372,7 +384,9 @@ fn catch_up(folder: &Path, index: &mut Index, segment: u32, offset: u64, damaged
             _ => Vec::new(),
         });
         read.seq = numbers.fold(read.seq, u64::max);
-        index.apply(&entries, number, bytes.len() as u64).map_err(|e| Error::damaged(folder.join("events.db"), e, "free some space, or restore it"))?;
+        index
+            .apply(&entries, number, bytes.len() as u64)
+            .map_err(|e| Error::damaged(folder.join("events.db"), e, "free some space, or restore it"))?;
     }
     Ok(read)
 }
@@ -393,15 +407,18 @@ type Question = Box<dyn FnOnce(&Connection) + Send>;
 struct Reader(mpsc::Sender<Question>);
 
 impl Reader {
-    fn start(file: &Path) -> Result<Self, Error> {
-        let connection = index::connect(file)?;
+    fn start(file: &Path, loops: &Arc<Loops>) -> Result<Self, Error> {
+        let (connection, loops) = (index::connect(file)?, loops.clone());
         let (tx, rx) = mpsc::channel::<Question>();
-        let read = move || rx.into_iter().for_each(|question| question(&connection));
+        let read = move || loops.run("queue-read", || rx.iter().for_each(|question| question(&connection)));
         std::thread::Builder::new().name("queue-read".into()).spawn(read).map_err(Error::io("start a thread for", file))?;
         Ok(Self(tx))
     }
 
-    async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static) -> Result<T, Fault> {
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Fault> {
         let (tx, rx) = oneshot::channel();
         let gone = || Fault::internal("nothing reads the index of queued events any more");
         self.0.send(Box::new(move |c| drop(tx.send(question(c))))).map_err(|_| gone())?;

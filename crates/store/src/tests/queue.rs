@@ -33,7 +33,7 @@ impl Rig {
         rig
     }
     fn open(&mut self) {
-        self.store = Some(QueueStore::open(self.home.path(), &small(), self.clock.clone()).unwrap());
+        self.store = Some(QueueStore::open(self.home.path(), &small(), self.clock.clone(), &model::Loops::alone()).unwrap());
     }
     fn reopen(&mut self) {
         self.close();
@@ -134,7 +134,9 @@ fn an_event_is_found_by_its_id_from_its_acceptance_to_its_end_and_after_a_restar
 fn events_come_as_they_fall_due_and_those_of_a_key_one_after_the_other() {
     let rig = Rig::new();
     let now = rig.clock.wall_ms();
-    for (body, due, key) in [("late", 5000, None), ("a1", 0, Some("a")), ("a2", 0, Some("a")), ("b1", 0, Some("b")), ("none", 0, None)] {
+    for (body, due, key) in
+        [("late", 5000, None), ("a1", 0, Some("a")), ("a2", 0, Some("a")), ("b1", 0, Some("b")), ("none", 0, None)]
+    {
         rig.put(NewEvent { due_ms: now + due, key: key.map(Into::into), ..event(body) });
     }
     let first = rig.take(10);
@@ -331,7 +333,7 @@ fn a_sync_that_fails_is_never_trusted_again() {
         counted.fetch_add(1, Ordering::SeqCst);
         if asked.load(Ordering::SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { file.sync_data() }
     });
-    let store = QueueStore::open_with(home.path(), &small(), Hand::new(), sync).unwrap();
+    let store = QueueStore::open_with(home.path(), &small(), Hand::new(), &model::Loops::alone(), sync).unwrap();
     let first = wait(store.put(event("safe"))).unwrap();
     fails.store(true, Ordering::SeqCst);
     assert_eq!(cause(wait(store.put(event("unsafe")))), Cause::Internal);
@@ -341,7 +343,7 @@ fn a_sync_that_fails_is_never_trusted_again() {
     assert_eq!(syncs.load(Ordering::SeqCst), before, "nor is it tried");
     assert!(store.broken().unwrap().contains("sync"));
     store.close();
-    let store = QueueStore::open(home.path(), &small(), Hand::new()).unwrap();
+    let store = QueueStore::open(home.path(), &small(), Hand::new(), &model::Loops::alone()).unwrap();
     assert!(wait(store.find(&tenant(), first)).unwrap().is_some());
     assert!(wait(store.put(event("after a restart"))).is_ok());
     store.close();
@@ -352,7 +354,8 @@ fn many_producers_share_syncs_and_what_the_index_has_leaves_the_log() {
     let mut rig = Rig::new();
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| (0..500).for_each(|_| drop(rig.put(event("one of four thousand, long enough to fill some segments")))));
+            scope
+                .spawn(|| (0..500).for_each(|_| drop(rig.put(event("one of four thousand, long enough to fill some segments")))));
         }
     });
     rig.settled();

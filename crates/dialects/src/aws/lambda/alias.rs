@@ -206,7 +206,8 @@ pub async fn delete(op: Op) -> Answer {
         return Ok(no_content());
     }
     let mut writes = vec![rows::delete(tenant, rows::ALIAS, &key), rows::delete(tenant, rows::URL, &key)];
-    let hung = row.policies.remove(alias).is_some() | row.provisioned.remove(alias).is_some();
+    let hung =
+        row.policies.remove(alias).is_some() | row.provisioned.remove(alias).is_some() | row.events.remove(alias).is_some();
     if hung {
         writes.push(rows::put(tenant, rows::FUNCTION, &*function, &row, expect));
     }

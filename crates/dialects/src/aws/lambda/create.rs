@@ -172,6 +172,7 @@ pub async fn create(op: Op) -> Answer {
         policies: BTreeMap::new(),
         runtime_management: BTreeMap::new(),
         recursive_loop: None,
+        events: BTreeMap::new(),
     };
     let mut writes = vec![rows::put(&tenant, rows::FUNCTION, &*name, &row, Expect::Absent)];
     let mut shown = (LATEST.to_owned(), config);

@@ -153,5 +153,8 @@ pub async fn delete(op: Op) -> Answer {
     }
     shared.commit(writes).await?;
     shared.settled.notify_waiters();
+    if named.qualifier.is_none() {
+        super::events::dead_with(&op, name).await?;
+    }
     Ok(no_content())
 }

@@ -1,7 +1,7 @@
 //! Invoke and InvokeWithResponseStream: the data plane of the API. A user's error is an answer (200 with
 //! `X-Amz-Function-Error`); only what kept the function from running is an error of the service.
 
-use super::{Answer, Op, state};
+use super::{Answer, Op, events, state};
 use crate::aws::{
     eventstream,
     fault::{self, WireError},
@@ -28,11 +28,7 @@ pub async fn invoke(op: Op) -> Answer {
     match kind.as_str() {
         "RequestResponse" => {}
         "DryRun" => return dry_run(&op.asked, &named).await,
-        // Acknowledging an event that isn't on disk would be a lie.
-        "Event" => {
-            let text = "InvocationType: Event (asynchronous invocation) is not served by this endpoint yet; use RequestResponse";
-            return Err(WireError::invalid(text));
-        }
+        "Event" => return events::accept(&op, &named).await,
         other => return Err(one_of(other, "invocationType", &["Event", "RequestResponse", "DryRun"])),
     }
     let target = target(&op.asked, &named);
@@ -114,7 +110,7 @@ fn tail_wanted(asked: &Asked) -> Result<bool, WireError> {
     }
 }
 
-fn target(asked: &Asked, named: &Named) -> Target {
+pub fn target(asked: &Asked, named: &Named) -> Target {
     Target {
         tenant: asked.tenant.clone(),
         function: FunctionName(named.name.clone()),
@@ -125,7 +121,7 @@ fn target(asked: &Asked, named: &Named) -> Target {
     }
 }
 
-fn event(asked: &Asked, target: &Target, tail: bool) -> Result<Event, WireError> {
+pub fn event(asked: &Asked, target: &Target, tail: bool) -> Result<Event, WireError> {
     if asked.body.len() > limits::REQUEST_BYTES_MAX {
         let text = format!("Request must be smaller than {} bytes for the InvokeFunction operation", limits::REQUEST_BYTES_MAX);
         return Err(WireError::too_large(text));
@@ -183,14 +179,20 @@ fn client_context(text: &str) -> Result<Bytes, WireError> {
 /// Call the engine; a function that is still being created is waited for, within a bound.
 pub async fn run(shared: &Arc<Shared>, target: Target, event: Event) -> Result<Call, WireError> {
     let (tenant, name, qualifier) = (target.tenant.clone(), target.function.clone(), target.qualifier.clone());
-    if !invocable(shared, &target) {
-        wait_pending(shared, &tenant, name.as_str(), qualifier.as_deref()).await?;
-    }
+    ready(shared, &target).await?;
     shared
         .platform
         .invoke(target, event)
         .await
         .map_err(|fault| refused(shared, &tenant, name.as_str(), qualifier.as_deref(), fault))
+}
+
+/// Wait, within a bound, for a function that is still being created.
+pub async fn ready(shared: &Shared, target: &Target) -> Result<(), WireError> {
+    if invocable(shared, target) {
+        return Ok(());
+    }
+    wait_pending(shared, &target.tenant, target.function.as_str(), target.qualifier.as_deref()).await
 }
 
 fn invocable(shared: &Shared, target: &Target) -> bool {
@@ -199,7 +201,7 @@ fn invocable(shared: &Shared, target: &Target) -> bool {
     function.is_some_and(|f| f.versions.contains_key(wanted) || f.aliases.contains_key(wanted))
 }
 
-fn refused(shared: &Shared, tenant: &TenantId, name: &str, qualifier: Option<&str>, fault: Fault) -> WireError {
+pub fn refused(shared: &Shared, tenant: &TenantId, name: &str, qualifier: Option<&str>, fault: Fault) -> WireError {
     match fault.cause {
         Cause::NotFound => not_found(shared, tenant, name, qualifier),
         _ => fault.into(),
@@ -267,9 +269,7 @@ fn standing(shared: &Shared, tenant: &TenantId, name: &str, qualifier: Option<&s
 
 async fn dry_run(asked: &Asked, named: &Named) -> Answer {
     let target = target(asked, named);
-    if !invocable(&asked.shared, &target) {
-        wait_pending(&asked.shared, &target.tenant, &named.name, named.qualifier.as_deref()).await?;
-    }
+    ready(&asked.shared, &target).await?;
     match asked.platform().check(&target, Trigger::Invoke) {
         Ok(_) => Ok(super::no_content()),
         Err(fault) => Err(refused(&asked.shared, &target.tenant, &named.name, named.qualifier.as_deref(), fault)),

@@ -6,6 +6,7 @@ mod concurrency;
 mod config;
 mod create;
 mod describe;
+pub mod events;
 mod functions;
 mod invoke;
 mod management;
@@ -63,6 +64,12 @@ pub async fn handle(asked: Asked) -> Answer {
     }
     match operation.name {
         "Invoke" => invoke::invoke(op).await,
+        "InvokeAsync" => events::invoke_async(op).await,
+        "PutFunctionEventInvokeConfig" => events::put(op).await,
+        "UpdateFunctionEventInvokeConfig" => events::update(op).await,
+        "GetFunctionEventInvokeConfig" => events::get(&op),
+        "ListFunctionEventInvokeConfigs" => events::list(&op),
+        "DeleteFunctionEventInvokeConfig" => events::delete(op).await,
         "InvokeWithResponseStream" => invoke::stream(op).await,
         "CreateFunction" => create::create(op).await,
         "GetFunction" => functions::get(&op),
