@@ -3,6 +3,7 @@
 mod connections;
 mod deploys;
 mod disk;
+mod events;
 mod herd;
 mod killed;
 mod misbehaving;
@@ -11,5 +12,14 @@ mod rollout;
 
 use myna_tests::Test;
 
-pub const ALL: &[&[Test]] =
-    &[herd::ALL, killed::ALL, deploys::ALL, misbehaving::ALL, rollout::ALL, connections::ALL, disk::ALL, pressed::ALL];
+pub const ALL: &[&[Test]] = &[
+    herd::ALL,
+    killed::ALL,
+    deploys::ALL,
+    events::ALL,
+    misbehaving::ALL,
+    rollout::ALL,
+    connections::ALL,
+    disk::ALL,
+    pressed::ALL,
+];

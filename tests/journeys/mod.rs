@@ -7,6 +7,7 @@ pub mod console;
 mod development;
 mod directory;
 mod environment;
+mod events;
 mod first_start;
 mod frameworks;
 mod mistakes;
@@ -34,6 +35,7 @@ pub const ALL: &[&[Test]] = &[
     runtimes::ALL,
     frameworks::ALL,
     environment::ALL,
+    events::ALL,
     settings::ALL,
     streams::ALL,
     command_line::ALL,

@@ -34,13 +34,15 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-const VERBS: [&str; 21] = [
+const VERBS: [&str; 23] = [
     "up",
     "status",
     "init",
     "deploy",
     "dev",
     "invoke",
+    "events",
+    "dlq",
     "list",
     "describe",
     "logs",

@@ -101,6 +101,19 @@ def calls(wire):
     assert b"".join(e["PayloadChunk"]["Payload"] for e in events if "PayloadChunk" in e) == b'{"a": 1}'
 
 
+def events(wire):
+    wire.call("Invoke", **NAME, Payload=b'{"a": 1}', InvocationType="Event")
+    # Accepted has no content either, and no version.
+    assert wire.answers.pop()[1] == 202
+    wire.call("InvokeAsync", **NAME, InvokeArgs=b'{"a": 1}')
+    wire.call("PutFunctionEventInvokeConfig", **NAME, MaximumRetryAttempts=1)
+    wire.call("UpdateFunctionEventInvokeConfig", **NAME, MaximumEventAgeInSeconds=60)
+    shown = wire.call("GetFunctionEventInvokeConfig", **NAME)
+    assert (shown.get("MaximumRetryAttempts"), shown.get("MaximumEventAgeInSeconds")) == (1, 60), shown
+    wire.call("ListFunctionEventInvokeConfigs", **NAME)
+    wire.call("DeleteFunctionEventInvokeConfig", **NAME)
+
+
 def logs(wire, lam):
     group = "/aws/lambda/f"
     call = wire.call
@@ -139,6 +152,7 @@ def main():
     versions(lam)
     urls(lam)
     calls(lam)
+    events(lam)
     logs(log, lam)
     sts.call("GetCallerIdentity")
     roles(iam)

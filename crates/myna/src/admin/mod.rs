@@ -1,6 +1,7 @@
 //! `/admin/v1` on the admin socket: what the command line asks beyond the AWS APIs. Who may connect was settled by the socket's
 //! mode and the peer's user id; every request acts for the operator, in the default tenant.
 
+mod events;
 mod explain;
 mod logs;
 mod reply;
@@ -121,6 +122,11 @@ impl Admin {
                 )))
             }
             ("GET", ["admin", "v1", "invocations", id]) => self.invocation(id).map(|record| json(&record)),
+            ("GET", ["admin", "v1", "events"]) => self.events(&query).await,
+            ("GET", ["admin", "v1", "events", id]) => self.event(id).await,
+            ("POST", ["admin", "v1", "events", id, "cancel"]) => self.cancel_event(id).await,
+            ("GET", ["admin", "v1", "lanes"]) => Ok(self.lanes()),
+            ("POST", ["admin", "v1", "functions", name, "events", what]) => self.control_events(name, what, &query).await,
             ("GET", ["admin", "v1", "usage"]) => {
                 let from = query.number("from_hour")?.unwrap_or(0);
                 Ok(json(&self.platform.records().usage(&self.tenant(), query.get("function"), from)))

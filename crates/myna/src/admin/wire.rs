@@ -33,6 +33,31 @@ pub struct Status {
     pub warnings: Vec<String>,
 }
 
+/// `GET /admin/v1/events/ID`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EventShown {
+    #[serde(flatten)]
+    pub event: model::queue::EventView,
+    /// While it has not ended well.
+    pub body: Option<String>,
+}
+
+/// `GET /admin/v1/lanes`, a row for each function that has events.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LaneRow {
+    pub function: String,
+    #[serde(flatten)]
+    pub view: model::queue::LaneView,
+}
+
+/// How many events something concerned.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Count {
+    pub count: u64,
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Listener {

@@ -195,6 +195,38 @@ pub async fn invoke(
     })
 }
 
+/// How an event is to be run later.
+pub struct Later<'a> {
+    pub key: Option<&'a str>,
+    /// Seconds.
+    pub delay: Option<u32>,
+}
+
+/// The id under which it was accepted.
+pub async fn invoke_later(
+    api: &Api,
+    name: &str,
+    qualifier: Option<&str>,
+    payload: bytes::Bytes,
+    how: &Later<'_>,
+) -> Result<String, Problem> {
+    let query = qualifier.map(|q| format!("?Qualifier={}", segment(q))).unwrap_or_default();
+    let mut ask = request(Method::POST, &format!("{}/invocations{query}", function_path(name)), None).map(|_| payload);
+    let headers = ask.headers_mut();
+    headers.insert("x-amz-invocation-type", http::HeaderValue::from_static("Event"));
+    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    if let Some(key) = how.key {
+        let value =
+            http::HeaderValue::try_from(key).map_err(|_| Problem::usage(format!("the key {key:?} has control characters")))?;
+        headers.insert("x-myna-order-key", value);
+    }
+    if let Some(delay) = how.delay {
+        headers.insert("x-myna-delay-seconds", delay.into());
+    }
+    let answer = api.send(ask).await.map_err(|p| absent_version(p, name, qualifier))?;
+    Ok(answer.header("x-amzn-requestid").unwrap_or_default().to_owned())
+}
+
 /// A function that isn't there is the commonest mistake of all; it gets its next step.
 pub fn absent(problem: Problem, name: &str) -> Problem {
     if problem.exit != Exit::NotFound || problem.hint.is_some() {

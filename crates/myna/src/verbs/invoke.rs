@@ -1,4 +1,4 @@
-//! `myna invoke`: one synchronous call. What the function answered goes to standard output and nothing else does, so that it
+//! `myna invoke`: one call. What the function answered goes to standard output and nothing else does, so that it
 //! can be piped on; what happened goes to standard error.
 
 use crate::{
@@ -20,7 +20,8 @@ Examples:
   myna invoke hello -d '{\"name\": \"Ada\"}'
   myna invoke hello -d @event.json --tail
   generate-event | myna invoke hello -d - | jq .body
-  myna invoke hello --qualifier live")]
+  myna invoke hello --qualifier live
+  myna invoke hello --async -d @event.json     accepted and tried until it succeeds or is a dead letter")]
 pub struct Args {
     /// The function: a name, name:qualifier, or ARN.
     name: String,
@@ -33,15 +34,35 @@ pub struct Args {
     /// A version or an alias.
     #[arg(long, value_name = "VERSION")]
     qualifier: Option<String>,
+    /// Accept the event and don't wait for an answer; prints its id.
+    #[arg(long = "async", conflicts_with = "tail")]
+    later: bool,
+    /// With --async: events with the same key run one after the other.
+    #[arg(long, value_name = "KEY", requires = "later")]
+    key: Option<String>,
+    /// With --async: not before so many seconds have passed.
+    #[arg(long, value_name = "SECONDS", requires = "later")]
+    delay: Option<u32>,
 }
 
 pub async fn run(ctx: &Ctx, args: Args) -> Done {
     let payload = payload(args.data.as_deref())?;
     let api = super::platform(ctx)?;
-    let invoked = lambda::invoke(&api, &args.name, args.qualifier.as_deref(), payload, args.tail).await;
-    let invoked = invoked.map_err(|p| {
+    let no_json = |p: Problem| {
         if p.is("InvalidRequestContentException") { p.hint("-d takes JSON; a string needs its quotes: -d '\"text\"'") } else { p }
-    })?;
+    };
+    if args.later {
+        let how = lambda::Later { key: args.key.as_deref(), delay: args.delay };
+        let id = lambda::invoke_later(&api, &args.name, args.qualifier.as_deref(), payload, &how).await.map_err(no_json)?;
+        if ctx.out.json {
+            ctx.out.json(&json!({ "request_id": id }));
+        } else {
+            ctx.out.line(&id);
+            ctx.out.note(format!("accepted; what becomes of it: myna events show {id}"));
+        }
+        return Ok(());
+    }
+    let invoked = lambda::invoke(&api, &args.name, args.qualifier.as_deref(), payload, args.tail).await.map_err(no_json)?;
     if ctx.out.json {
         ctx.out.json(&document(&invoked));
     } else {

@@ -10,6 +10,7 @@ mod describe;
 mod dev;
 pub mod doctor;
 mod env;
+mod events;
 mod explain;
 mod init;
 mod invoke;
@@ -44,6 +45,10 @@ pub enum Verb {
     Dev(dev::Args),
     /// Call a function and show what it answers.
     Invoke(invoke::Args),
+    /// Show asynchronous calls on their way; cancel, pause, resume or purge them.
+    Events(events::Args),
+    /// Show calls that ended as dead letters, or try them again.
+    Dlq(events::DlqArgs),
     /// List the functions.
     List(list::Args),
     /// Show one function: settings, versions, addresses, instances, libraries.
@@ -101,6 +106,8 @@ async fn ask(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Deploy(args) => Box::pin(deploy::run(ctx, args)).await,
         Verb::Dev(args) => Box::pin(dev::run(ctx, args)).await,
         Verb::Invoke(args) => invoke::run(ctx, args).await,
+        Verb::Events(args) => events::run(ctx, &args).await,
+        Verb::Dlq(args) => events::dlq(ctx, &args).await,
         Verb::List(args) => list::run(ctx, &args).await,
         Verb::Describe(args) => describe::run(ctx, &args).await,
         Verb::Logs(args) => logs::run(ctx, &args).await,

@@ -235,7 +235,10 @@ async fn answers_of_user_code_are_answers_and_the_platforms_refusals_are_errors(
     bench.function("f").await;
     let send = |request| bench.send(request, bench.platform.root(), "lambda");
     assert_eq!(send(call("DryRun", b"{}")).await.status, 204);
-    assert_eq!(send(call("Event", b"{}")).await.error().1, "InvalidParameterValueException");
+    let accepted = send(call("Event", b"{}")).await;
+    let queued = bench.platform.events.all();
+    assert_eq!((accepted.status, accepted.body.len(), queued.len()), (202, 0, 1));
+    assert_eq!(accepted.headers["x-amzn-requestid"].to_str().unwrap(), queued[0].id.to_string());
     assert_eq!(send(call("Other", b"{}")).await.error().1, "ValidationException");
     assert_eq!(send(call("RequestResponse", b"{")).await.error().1, "InvalidRequestContentException");
     let large = http::Request::post(format!("{F}/f/invocations")).body(Bytes::from(vec![b' '; 6_291_457])).unwrap();
