@@ -127,11 +127,11 @@ fn a_mistake_in_a_request_is_told_in_the_services_form() -> Result<()> {
         ),
         (
             "POST",
-            "/2014-11-13/functions/there/invoke-async",
+            "/2018-10-31/layers/l/versions",
             json!({}),
             501,
             "NotImplementedException",
-            &["InvokeAsync", "docs/dialects/aws.md"],
+            &["PublishLayerVersion", "docs/dialects/aws.md"],
         ),
         ("POST", "/2099-01-01/functions", json!({}), 404, "UnknownOperationException", &["POST /2099-01-01/functions"]),
     ];

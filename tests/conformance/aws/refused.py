@@ -50,6 +50,9 @@ MORE = {
     "AddPermission": {"Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"},
     "CreateAlias": {"FunctionVersion": "1"},
     "PutProvisionedConcurrencyConfig": {"Qualifier": "1"},
+    "InvokeAsync": {"InvokeArgs": b"{}"},
+    "PutFunctionEventInvokeConfig": {"MaximumRetryAttempts": 0},
+    "UpdateFunctionEventInvokeConfig": {"MaximumRetryAttempts": 0},
     "TagResource": {"Tags": {"k": "v"}},
     "UntagResource": {"TagKeys": ["k"]},
 }

@@ -106,6 +106,7 @@ fn door(options: Options) -> (Arc<AwsDoor>, Arc<Heard>) {
         aws_authority: "127.0.0.1:9000".into(),
         tenant_concurrency: 1000,
         tier: Tier::Process,
+        event_retry_base: std::time::Duration::from_secs(60),
     };
     let door = AwsDoor::new(Authority::for_tests(), Arc::new(Known), Arc::new(Fixed), settings, heard.clone(), options);
     (Arc::new(door), heard)

@@ -26,8 +26,8 @@ pub enum Error {
 }
 
 /// The names below, for the readers of the same file that read other tables of it.
-pub const NAMES: [&str; 9] =
-    ["listen", "console", "region", "account", "engine", "retention", "runtimes", "upstream", "function"];
+pub const NAMES: [&str; 10] =
+    ["listen", "console", "region", "account", "engine", "events", "retention", "runtimes", "upstream", "function"];
 
 /// `myna.toml`, as an operator writes it. Everything may be left out; an unknown name is an error.
 #[derive(Debug, Default, Deserialize)]

@@ -115,9 +115,9 @@ impl Follower {
             std::thread::sleep(TRY_AGAIN);
         };
         self.since_checkpoint += bytes;
+        self.publish(applied);
         let told = group.into_iter().flat_map(|s| s.applied);
         told.for_each(|reply| drop(reply.send(Ok(()))));
-        self.publish(applied);
     }
 
     fn publish(&mut self, applied: Applied) {

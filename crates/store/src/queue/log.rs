@@ -282,6 +282,15 @@ struct Ahead {
     making: Option<JoinHandle<io::Result<Segment>>>,
 }
 
+impl Drop for Ahead {
+    /// Whoever opens the folder next makes segments of the same numbers.
+    fn drop(&mut self) {
+        if let Some(making) = self.making.take() {
+            drop(making.join());
+        }
+    }
+}
+
 impl Ahead {
     fn next(&mut self) -> io::Result<Segment> {
         let made = match self.making.take() {

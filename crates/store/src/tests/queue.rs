@@ -354,8 +354,11 @@ fn many_producers_share_syncs_and_what_the_index_has_leaves_the_log() {
     let mut rig = Rig::new();
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope
-                .spawn(|| (0..500).for_each(|_| drop(rig.put(event("one of four thousand, long enough to fill some segments")))));
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    rig.put(event("one of four thousand, long enough to fill some segments"));
+                }
+            });
         }
     });
     rig.settled();
