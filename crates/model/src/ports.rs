@@ -8,7 +8,7 @@ use crate::{
     Target, TenantId, Unit, Verified, Write,
     event::{Call, Outcome, Record},
     log::{LogLine, LogRecord, Stream},
-    queue::{Accept, Control, EventQuery, EventView, Finished, Lane, LaneView, NewEvent, Queued, Settled},
+    queue::{Accept, Control, EventQuery, EventView, Finished, Lane, LaneView, NewEvent, Settled, Taken, Tell},
     sandbox::{Caps, Endpoint, Exit, Group, Leftover, Limits, Measured, Mount, ProcSpec, Spec},
 };
 use bytes::Bytes;
@@ -238,7 +238,7 @@ pub trait Queue: Send + Sync {
     fn put(&self, event: NewEvent) -> Fut<'_, Result<InvocationId, Fault>>;
     /// Up to `limit` events of a lane that are due, those due first first. They stay taken until they are settled or released,
     /// or until this process ends; of each key at most one is taken. Also when the next one falls due that is not yet.
-    fn take(&self, lane: &Lane, limit: usize) -> Fut<'_, Result<(Vec<Queued>, Option<u64>), Fault>>;
+    fn take(&self, lane: &Lane, limit: usize) -> Fut<'_, Result<Taken, Fault>>;
     /// What became of a taken event, and the events that follow from it (to destinations), all or nothing. Nobody has to wait:
     /// lost with the process, the event is offered again.
     fn settle(&self, seq: u64, settled: Settled, then: Vec<NewEvent>) -> Fut<'_, Result<(), Fault>>;
@@ -249,7 +249,7 @@ pub trait Queue: Send + Sync {
     /// One of them.
     fn lane(&self, lane: &Lane) -> Option<LaneView>;
     /// Told of lanes in which something became due or changed; set once.
-    fn on_change(&self, tell: Box<dyn Fn(&Lane) + Send + Sync>);
+    fn on_change(&self, tell: Tell);
     fn control(&self, lane: &Lane, control: Control) -> Fut<'_, Result<(), Fault>>;
     /// Dead letters wait again as if they had just been accepted, to expire after this many milliseconds; gives how many.
     fn redrive(&self, lane: &Lane, only: Option<InvocationId>, age_ms: u64) -> Fut<'_, Result<u64, Fault>>;

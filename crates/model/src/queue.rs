@@ -60,6 +60,12 @@ pub struct Queued {
     pub event: NewEvent,
 }
 
+/// Events taken for attempts, and when the next one falls due that is not yet: milliseconds since the Unix epoch.
+pub type Taken = (Vec<Queued>, Option<u64>);
+
+/// Hears of lanes in which something changed.
+pub type Tell = Box<dyn Fn(&Lane) + Send + Sync>;
+
 /// What an attempt came to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settled {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use model::{
     Clock, Fault, Fut, InvocationId, TenantId,
     ports::Queue,
-    queue::{Control, EventQuery, EventView, Lane, LaneView, NewEvent, Queued, Settled, Stage},
+    queue::{Control, EventQuery, EventView, Lane, LaneView, NewEvent, Queued, Settled, Stage, Taken, Tell},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -28,7 +28,7 @@ struct State {
 pub struct MemoryQueue {
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
-    tell: OnceLock<Box<dyn Fn(&Lane) + Send + Sync>>,
+    tell: OnceLock<Tell>,
 }
 
 impl MemoryQueue {
@@ -99,7 +99,7 @@ impl Queue for MemoryQueue {
             Ok(id)
         })
     }
-    fn take(&self, lane: &Lane, limit: usize) -> Fut<'_, Result<(Vec<Queued>, Option<u64>), Fault>> {
+    fn take(&self, lane: &Lane, limit: usize) -> Fut<'_, Result<Taken, Fault>> {
         let (lane, now) = (lane.clone(), self.clock.wall_ms());
         Box::pin(async move {
             let mut state = self.lock();
@@ -166,7 +166,7 @@ impl Queue for MemoryQueue {
         };
         (view.queued > 0 || view.dead > 0 || view.paused).then_some(view)
     }
-    fn on_change(&self, tell: Box<dyn Fn(&Lane) + Send + Sync>) {
+    fn on_change(&self, tell: Tell) {
         let _ = self.tell.set(tell);
     }
     fn control(&self, lane: &Lane, control: Control) -> Fut<'_, Result<(), Fault>> {

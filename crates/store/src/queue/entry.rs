@@ -259,7 +259,8 @@ pub(super) fn seq_of(id: InvocationId) -> u64 {
 /// Cut so that an entry stays small.
 pub(super) fn reason(text: &str) -> Arc<str> {
     const BYTES_MAX: usize = 1024;
-    Arc::from(&text[..text.floor_char_boundary(BYTES_MAX)])
+    let cut = (0..=text.len().min(BYTES_MAX)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    Arc::from(&text[..cut])
 }
 
 #[cfg(test)]
@@ -271,7 +272,7 @@ mod tests {
         let event = NewEvent {
             lane: Lane { tenant: "t".into(), function: "f".into() },
             qualifier: Some("live".into()),
-            key: (seq % 2 == 0).then(|| "k".into()),
+            key: seq.is_multiple_of(2).then(|| "k".into()),
             due_ms: 5,
             expires_ms: 6,
             hops: 2,

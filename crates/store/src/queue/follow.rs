@@ -8,7 +8,7 @@ use super::{
 use crate::segments;
 use model::{
     Clock,
-    queue::{Lane, LaneView},
+    queue::{Lane, LaneView, Tell},
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,19 +38,21 @@ pub(super) struct Retention {
 }
 
 /// What readers and the follower share.
+type Attempts = HashMap<u64, (Lane, Option<Arc<str>>)>;
+
 #[derive(Default)]
 pub(super) struct Board {
     pub lanes: Mutex<BTreeMap<Lane, LaneView>>,
     /// Events with an attempt under way, or settled and not followed yet: lane and key.
-    pub taken: Mutex<HashMap<u64, (Lane, Option<Arc<str>>)>>,
-    pub tell: OnceLock<Box<dyn Fn(&Lane) + Send + Sync>>,
+    pub taken: Mutex<Attempts>,
+    pub tell: OnceLock<Tell>,
 }
 
 impl Board {
     pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, LaneView>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    pub(super) fn taken(&self) -> MutexGuard<'_, HashMap<u64, (Lane, Option<Arc<str>>)>> {
+    pub(super) fn taken(&self) -> MutexGuard<'_, Attempts> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
     pub(super) fn tell(&self, lane: &Lane) {

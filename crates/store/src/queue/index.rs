@@ -382,13 +382,11 @@ impl Step<'_, '_> {
     }
 }
 
+/// Events without their bodies, and where those are.
+type Due = Vec<(Queued, Body)>;
+
 /// Those that are due first, and when the next one is. A later event of a key waits for the earlier ones.
-pub(super) fn due(
-    c: &Connection,
-    lane: &Lane,
-    now_ms: u64,
-    limit: usize,
-) -> rusqlite::Result<(Vec<(Queued, Body)>, Option<u64>)> {
+pub(super) fn due(c: &Connection, lane: &Lane, now_ms: u64, limit: usize) -> rusqlite::Result<(Due, Option<u64>)> {
     let Some(number) = lane_number(c, lane)? else { return Ok((Vec::new(), None)) };
     let mut query = c.prepare_cached(
         "SELECT seq, id, accepted_ms, due_ms, expires_ms, attempts, head, bytes, crc, body FROM events e

@@ -20,7 +20,7 @@ use log::{Bounds, Log};
 use model::{
     Cause, Clock, Fault, Fut, InvocationId, Loops, TenantId,
     ports::Queue,
-    queue::{Control, EventQuery, EventView, Lane, LaneView, NewEvent, Queued, Settled, Stage, Why},
+    queue::{Control, EventQuery, EventView, Lane, LaneView, NewEvent, Settled, Stage, Taken, Tell, Why},
 };
 use rusqlite::Connection;
 use std::{
@@ -171,7 +171,7 @@ impl QueueStore {
         Ok(bytes)
     }
 
-    async fn take_due(&self, lane: &Lane, limit: usize) -> Result<(Vec<Queued>, Option<u64>), Fault> {
+    async fn take_due(&self, lane: &Lane, limit: usize) -> Result<Taken, Fault> {
         let now = self.clock.wall_ms();
         // As many more as are taken already: those are still due in the index.
         let (seqs, keys) = self.taken_of(lane);
@@ -231,7 +231,7 @@ impl Queue for QueueStore {
         })
     }
 
-    fn take(&self, lane: &Lane, limit: usize) -> Fut<'_, Result<(Vec<Queued>, Option<u64>), Fault>> {
+    fn take(&self, lane: &Lane, limit: usize) -> Fut<'_, Result<Taken, Fault>> {
         let lane = lane.clone();
         Box::pin(async move { self.take_due(&lane, limit).await })
     }
@@ -272,7 +272,7 @@ impl Queue for QueueStore {
         self.board.lanes().get(lane).cloned()
     }
 
-    fn on_change(&self, tell: Box<dyn Fn(&Lane) + Send + Sync>) {
+    fn on_change(&self, tell: Tell) {
         if self.board.tell.set(tell).is_err() {
             tracing::warn!("the queue was told twice whom to tell; the first stays");
         }
