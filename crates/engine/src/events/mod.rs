@@ -171,7 +171,7 @@ impl Events {
             Ok((events, due_ms)) => {
                 self.lock().took(&lane, limit, events.len(), due_ms);
                 for queued in events {
-                    let attempt = Attempt { events: self.clone(), lane: lane.clone(), reached: false };
+                    let attempt = Attempt { events: self.clone(), lane: lane.clone(), seq: queued.seq, reached: None };
                     tokio::spawn(attempt.run(queued));
                 }
             }
@@ -182,10 +182,15 @@ impl Events {
         }
     }
 
+    /// Begin no more attempts.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Begin no more attempts and wait for those under way, so long. Gives how many were left: they are offered again after the
     /// next start.
     pub async fn drain(&self, patience: Duration) -> usize {
-        self.stop.cancel();
+        self.stop();
         let over = async {
             while self.lock().in_flight() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -204,20 +209,25 @@ impl Events {
 struct Attempt {
     events: Arc<Events>,
     lane: Lane,
-    reached: bool,
+    seq: u64,
+    /// Whether user code had it, or it ended for good; nothing when the attempt broke off.
+    reached: Option<bool>,
 }
 
 impl Attempt {
     async fn run(mut self, queued: Queued) {
         let events = self.events.clone();
-        self.reached = events.attempt(queued).await;
+        self.reached = Some(events.attempt(queued).await);
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        if self.reached.is_none() {
+            self.events.queue.release(self.seq);
+        }
         let now = self.events.engine.parts.clock.mono();
-        self.events.lock().ended(&self.lane, self.reached, now);
+        self.events.lock().ended(&self.lane, self.reached == Some(true), now);
         self.events.wake.notify_one();
     }
 }

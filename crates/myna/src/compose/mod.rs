@@ -186,9 +186,13 @@ impl Built {
         self.host.set_phase(host::Phase::Ready);
         ready(&self.host);
         beside.spawn(give_up(self.loops.clone(), stop.clone()));
-        beside.spawn(drain(self.host.clone(), self.engine.clone(), stop.drain.clone()));
+        beside.spawn(drain(self.host.clone(), self.engine.clone(), self.events.clone(), stop.drain.clone()));
+        let now = stop.now.clone();
         let report = self.doors.serve(gateway::Limits::default(), stop).await;
-        let left = self.events.drain(gateway::Limits::default().drain).await;
+        let left = tokio::select! {
+            left = self.events.drain(gateway::Limits::default().drain) => left,
+            () = now.cancelled() => self.events.view().in_flight,
+        };
         if left > 0 {
             tracing::warn!("{left} queued events were being tried; they are tried again after the next start");
         }
@@ -214,9 +218,10 @@ async fn give_up(loops: Arc<Loops>, stop: gateway::Stop) {
 }
 
 /// Says how many calls the end still waits for, until nothing more is heard of it.
-async fn drain(host: Arc<Host>, engine: Arc<Engine>, begun: model::Cancel) {
+async fn drain(host: Arc<Host>, engine: Arc<Engine>, events: Arc<Events>, begun: model::Cancel) {
     begun.cancelled().await;
     host.drain();
+    events.stop();
     let mut said = None;
     loop {
         let left = engine.in_flight();
