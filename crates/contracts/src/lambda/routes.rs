@@ -9,7 +9,7 @@ use super::{
     state::{Current, Handed, Phase, Step},
 };
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, StatusCode};
+use http::{HeaderName, Method, Request, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use model::{Body, Cause, Event, Fault, ReplyBody};
@@ -22,6 +22,8 @@ use std::{
 
 /// Bytes of one request of the function to the platform.
 const PLANE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Our own: an answer that carries it is answered by the next event, as if `…/next` had been asked for right after it.
+const THEN_NEXT: HeaderName = HeaderName::from_static("myna-then");
 /// How long a second poll waits for the first one's connection to turn out to be dead.
 const TAKE_OVER: Duration = Duration::from_millis(10);
 
@@ -59,10 +61,15 @@ async fn invocation(core: &Arc<Core>, request: Request<Incoming>) -> Answer {
         return answer::not_found();
     };
     let id = uuid::Uuid::try_parse(id).ok();
-    match (request.method(), what) {
+    let then_next = request.headers().contains_key(THEN_NEXT);
+    let answer = match (request.method(), what) {
         (&Method::POST, "response") => reply::response(core, id, request).await,
         (&Method::POST, "error") => reply::error(core, id, request).await,
         _ => answer::not_found(),
+    };
+    match then_next && answer.status() == StatusCode::ACCEPTED {
+        true => next(core).await,
+        false => answer,
     }
 }
 

@@ -83,6 +83,10 @@ class Wire:
     def ask_next(self):
         self.send(b"GET", _RUNTIME + "invocation/next")
 
+    def answer(self, path, body, headers):
+        """Answer, and ask for the next event by the same request, which halves the ways between here and the platform."""
+        self.send(b"POST", _RUNTIME + path, (*headers, (b"Myna-Then", "next")), body)
+
     def post(self, path, body, headers=()):
         self.send(b"POST", _RUNTIME + path, headers, body)
         status, _, answer = self.receive()
