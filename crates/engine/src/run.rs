@@ -170,7 +170,7 @@ impl Engine {
                     return Err(timed_out(&w.about.unit).into());
                 }
                 match failed.undelivered {
-                    Some(event) if w.placement < PLACEMENTS_MAX => self.again(w, *event, failed.fault).await,
+                    Some(event) if w.placement < PLACEMENTS_MAX => Box::pin(self.again(w, *event, failed.fault)).await,
                     _ => Err(failed),
                 }
             }

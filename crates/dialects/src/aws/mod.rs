@@ -58,16 +58,20 @@ impl Aws {
         Self { settings, shared: OnceLock::new() }
     }
 
+    /// A call through a function URL.
+    async fn url(&self, request: Verified<Request>) -> Response {
+        let (request, principal, service) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        match self.shared.get() {
+            Some(shared) => url::handle(shared, parts, body, principal).await,
+            None => starting(&service, &parts),
+        }
+    }
+
     async fn answer(&self, request: Verified<Request>) -> Response {
         let (request, principal, service) = request.into_parts();
         let (parts, body) = request.into_parts();
-        let Some(shared) = self.shared.get() else {
-            let fault = Fault::new(model::Cause::Draining, "the platform is still starting");
-            return WireError::from(fault).render(protocol_of(&service, &parts), &InvocationId::random().to_string());
-        };
-        if &*service == "lambda-url" {
-            return url::handle(shared, parts, body, principal).await;
-        }
+        let Some(shared) = self.shared.get() else { return starting(&service, &parts) };
         let protocol = protocol_of(&service, &parts);
         let id = InvocationId::random();
         if let Principal::Role { tenant, role, .. } = &principal
@@ -81,10 +85,10 @@ impl Aws {
         };
         let result = match &*service {
             "lambda" => lambda::handle(asked).await,
-            "logs" => logs::handle(asked).await,
+            "logs" => Box::pin(logs::handle(asked)).await,
             "sts" => sts::handle(&asked),
-            "iam" => iam::handle(&asked).await,
-            other => upstream::handle(&asked, other).await,
+            "iam" => Box::pin(iam::handle(&asked)).await,
+            other => Box::pin(upstream::handle(&asked, other)).await,
         };
         let mut reply = result.unwrap_or_else(|error| error.render(protocol, &id.to_string()));
         if !reply.headers().contains_key("x-amzn-requestid") {
@@ -92,6 +96,12 @@ impl Aws {
         }
         reply
     }
+}
+
+/// Nothing is served before the platform is there.
+fn starting(service: &str, parts: &http::request::Parts) -> Response {
+    let fault = Fault::new(model::Cause::Draining, "the platform is still starting");
+    WireError::from(fault).render(protocol_of(service, parts), &InvocationId::random().to_string())
 }
 
 /// AWS's own words for credentials whose role is gone, and the reason, which it keeps to itself.
@@ -129,7 +139,11 @@ impl Dialect for Aws {
     }
 
     fn handle(&self, request: Verified<Request>) -> Fut<'_, Response> {
-        Box::pin(self.answer(request))
+        // Apart, since a future that can be either is as large as the larger one, and calls are many and small.
+        match &**request.service() {
+            "lambda-url" => Box::pin(self.url(request)),
+            _ => Box::pin(self.answer(request)),
+        }
     }
 
     fn kinds(&self) -> &'static [&'static str] {

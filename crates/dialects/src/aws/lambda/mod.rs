@@ -64,13 +64,21 @@ pub async fn handle(asked: Asked) -> Answer {
     }
     match operation.name {
         "Invoke" => invoke::invoke(op).await,
+        "InvokeWithResponseStream" => invoke::stream(op).await,
+        // On the heap: the way of a call is not to carry what all the others need.
+        _ => Box::pin(manage(op)).await,
+    }
+}
+
+/// Everything but calls that wait for their answer.
+async fn manage(op: Op) -> Answer {
+    match op.operation.name {
         "InvokeAsync" => events::invoke_async(op).await,
         "PutFunctionEventInvokeConfig" => events::put(op).await,
         "UpdateFunctionEventInvokeConfig" => events::update(op).await,
         "GetFunctionEventInvokeConfig" => events::get(&op),
         "ListFunctionEventInvokeConfigs" => events::list(&op),
         "DeleteFunctionEventInvokeConfig" => events::delete(op).await,
-        "InvokeWithResponseStream" => invoke::stream(op).await,
         "CreateFunction" => create::create(op).await,
         "GetFunction" => functions::get(&op),
         "GetFunctionConfiguration" => functions::configuration(&op),
