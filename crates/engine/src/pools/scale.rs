@@ -17,16 +17,10 @@ impl<W> Pools<W> {
         let for_calls = waiting.div_ceil(slots).saturating_sub(pool.starting);
         // With several calls on one instance, how long one takes says nothing of when its slot is free.
         let for_calls = match pool.waiting.front() {
-            Some((.., since)) if slots == 1 && for_calls > 0 => {
-                if now.since(*since) < pool.pace.patience() {
-                    for_calls.saturating_sub(pool.busy.saturating_mul(pool.pace.ahead()))
-                } else if pool.pace.ahead() == 0 {
-                    for_calls
-                } else {
-                    // Slower than it was: twice as many, and so on from one look to the next.
-                    for_calls.min(pool.busy.max(1).saturating_sub(pool.starting))
-                }
+            Some((.., since)) if slots == 1 && now.since(*since) < pool.pace.patience() => {
+                for_calls.saturating_sub(pool.busy.saturating_mul(pool.pace.ahead()))
             }
+            // Or the first has waited for as long as a start takes: the function is slower than it was.
             _ => for_calls,
         };
         let for_provision = match now < pool.provisioned_not_before {
