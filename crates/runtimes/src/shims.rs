@@ -34,17 +34,31 @@ pub const PYTHON: Shim = Shim {
     folders: &["libraries"],
 };
 
+/// One file of the Node.js shim as a part of the joined one.
+macro_rules! part {
+    ($name:literal) => {
+        concat!("own['./", $name, "'] = (module, exports, require) => {", include_str!(concat!("../shims/node/", $name)), "};\n")
+    };
+}
+
 pub const NODE: Shim = Shim {
     name: "node",
     files: &[
-        ("bootstrap.cjs", include_str!("../shims/node/bootstrap.cjs")),
-        ("context.cjs", include_str!("../shims/node/context.cjs")),
-        ("errors.cjs", include_str!("../shims/node/errors.cjs")),
-        ("load.cjs", include_str!("../shims/node/load.cjs")),
-        ("logs.cjs", include_str!("../shims/node/logs.cjs")),
+        (
+            "bootstrap.cjs",
+            concat!(
+                include_str!("../shims/node/join.cjs"),
+                part!("context.cjs"),
+                part!("errors.cjs"),
+                part!("load.cjs"),
+                part!("logs.cjs"),
+                part!("stream.cjs"),
+                part!("wire.cjs"),
+                part!("bootstrap.cjs"),
+                "joined('./bootstrap.cjs');\n"
+            ),
+        ),
         ("rehearsal.js", include_str!("../shims/node/rehearsal.js")),
-        ("stream.cjs", include_str!("../shims/node/stream.cjs")),
-        ("wire.cjs", include_str!("../shims/node/wire.cjs")),
     ],
     folders: &["node_modules"],
 };
