@@ -23,7 +23,7 @@ impl<W> Pools<W> {
             // Or the first has waited for as long as a start takes: the function is slower than it was.
             _ => for_calls,
         };
-        let for_provision = match now < pool.provisioned_not_before {
+        let for_provision = match pool.provisioned_failed || now < pool.provisioned_not_before {
             true => 0,
             false => pool.provisioned_wanted.saturating_sub(pool.provisioned_have),
         };
@@ -92,7 +92,7 @@ impl<W> Pools<W> {
         let pool = self.pools.get_mut(&unit.revision).expect("a pool asked for this start");
         pool.starting += 1;
         pool.members += 1;
-        let provisioned = pool.provisioned_have < pool.provisioned_wanted;
+        let provisioned = !pool.provisioned_failed && pool.provisioned_have < pool.provisioned_wanted;
         if provisioned {
             pool.provisioned_have += 1;
         }

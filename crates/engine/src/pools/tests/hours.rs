@@ -260,3 +260,28 @@ fn calls_of_a_fast_function_wait_for_its_busy_instances_and_no_longer_than_a_sta
     assert!(w.waiting.is_empty(), "{}", w.waiting.len());
     w.settle();
 }
+
+// proves B4: a wish that can't be fulfilled stays a wish; it is not tried again because something else of the function changed
+#[test]
+fn a_failed_wish_for_ready_instances_is_kept_and_not_tried_again_until_it_changes() {
+    let mut w = World::new(config(64 * 1024));
+    let kept = unit("t", "kept", 128, Slots::One);
+    w.pools.provision(&kept, 3, w.now);
+    w.act();
+    assert_eq!(w.starting.len(), 3);
+    w.ready(0, 1);
+    w.start_failed(0);
+    w.start_failed(0);
+    w.gone(0);
+    w.gone(0);
+    w.pools.provision(&kept, 3, w.now);
+    w.act();
+    assert_eq!((w.starts, w.starting.len(), w.pools.provisioned_failed(kept.revision)), (3, 0, true), "the same wish again");
+    w.pools.provision(&kept, 2, w.now);
+    w.act();
+    assert_eq!((w.starts, w.starting.len(), w.pools.provisioned_failed(kept.revision)), (4, 1, false), "another wish");
+    w.ready(0, 1);
+    w.pools.provision(&kept, 0, w.now);
+    w.act();
+    w.settle();
+}
