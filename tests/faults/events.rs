@@ -15,15 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Acknowledged before each kill.
 const EACH: usize = 100;
 
-fn verb(myna: &Platform, words: &[&str]) -> Result<Value> {
-    let done = myna.cli(&[words, &["--json"]].concat())?;
-    ensure!(done.status.success(), "myna {words:?}: {}", String::from_utf8_lossy(&done.stderr));
-    Ok(serde_json::from_slice(&done.stdout)?)
-}
-
 /// The ids of a function's events at a stage.
 fn ids(myna: &Platform, function: &str, stage: &str) -> Result<BTreeSet<String>> {
-    let all = verb(myna, &["events", "list", function, "--stage", stage, "--limit", "1000"])?;
+    let all = myna.verb(&["events", "list", function, "--stage", stage, "--limit", "1000"])?;
     let id = |event: &Value| event["id"].as_str().map(str::to_owned);
     Ok(all.as_array().into_iter().flatten().filter_map(id).collect())
 }
@@ -106,10 +100,10 @@ fn an_event_whose_instance_is_killed_is_tried_again() -> Result<()> {
     }
     let began = Instant::now();
     while !ids(&myna, "f", "succeeded")?.contains(&sent.request_id) {
-        ensure!(began.elapsed() < PATIENCE, "{}", verb(&myna, &["events", "show", &sent.request_id])?);
+        ensure!(began.elapsed() < PATIENCE, "{}", myna.verb(&["events", "show", &sent.request_id])?);
         thread::sleep(Duration::from_millis(100));
     }
-    let end = verb(&myna, &["events", "show", &sent.request_id])?;
+    let end = myna.verb(&["events", "show", &sent.request_id])?;
     ensure!(end["attempts"] == 2, "{end}");
     Ok(())
 }

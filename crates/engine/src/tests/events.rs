@@ -138,6 +138,35 @@ async fn word_of_an_end_goes_where_its_owner_wants_it() {
     assert_eq!(failed.why, Some(Why::Failed));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_its_role_may_not_invoke_is_not_told_and_the_end_says_so() {
+    let mut rig = Rig::new().await;
+    let (events, queue) = events(&rig, 10).await;
+    let to = Some(Destination { function: "heard".into(), qualifier: None });
+    rig.also("heard");
+    rig.deploy(|f| {
+        let rule = EventRule { attempts_max: 1, on_success: to.clone(), on_failure: to, ..EventRule::DEFAULT };
+        f.events.insert("".into(), rule);
+    });
+    for (stage, end) in [(Stage::Succeeded, "fine"), (Stage::DeadLettered, "Boom")] {
+        let id = accept(&rig, &events, "1").await;
+        *rig.rules.allow.lock().unwrap() = false;
+        let handed = rig.handed().await;
+        if stage == Stage::Succeeded {
+            handed.finish(end)
+        } else {
+            handed.report(end)
+        }
+        tokio::time::sleep(SECOND).await;
+        *rig.rules.allow.lock().unwrap() = true;
+        let view = queue.all().into_iter().find(|v| v.id == id).unwrap();
+        assert_eq!((view.stage, view.attempts.max(1)), (stage, 1));
+        assert!(view.reason.contains("heard was not told: not allowed"), "{}", view.reason);
+        assert!(stage == Stage::Succeeded || view.reason.contains("Boom"), "why it failed is kept: {}", view.reason);
+    }
+    assert!(queue.bodies("heard").is_empty());
+}
+
 async fn accept_until(queue: &MemoryQueue, lane: &str) {
     while queue.bodies(lane).is_empty() {
         tokio::time::sleep(MS).await;

@@ -2,7 +2,7 @@
 
 use super::{
     bodies::Bodies,
-    index::{Applied, Index},
+    index::{Applied, Index, Keep},
     log::Synced,
 };
 use crate::segments;
@@ -25,15 +25,15 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Followed between two checkpoints; as much is read again after a crash.
 const CHECKPOINT_BYTES: usize = 32 << 20;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
-const FORGET_EVERY: Duration = Duration::from_secs(30);
 const FORGET_AT_ONCE: usize = 5000;
 /// A disk that was full may have room again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long ended events can be asked for.
+/// How long ended events can be asked for, and how many that left no dead letter.
 #[derive(Clone, Debug)]
 pub(super) struct Retention {
-    pub succeeded: Duration,
+    pub ended: Duration,
+    pub ended_max: usize,
     pub dead: Duration,
 }
 
@@ -72,14 +72,16 @@ pub(super) struct Follower {
     /// The oldest segment that may still be there.
     pub oldest: u32,
     pub since_checkpoint: usize,
+    pub forget_every: Duration,
 }
 
 impl Follower {
     pub(super) fn run(mut self, log: &Receiver<Synced>) {
         let (mut checkpointed, mut forgot) = (Instant::now(), Instant::now());
-        let mut open = true;
+        let (mut open, mut more) = (true, false);
         while open {
-            match log.recv_timeout(CHECKPOINT_EVERY) {
+            // Forgetting goes on between what comes in, never before it.
+            match log.recv_timeout(if more { Duration::ZERO } else { CHECKPOINT_EVERY }) {
                 Ok(first) => self.follow(first, log),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => open = false,
@@ -91,8 +93,8 @@ impl Follower {
                 self.checkpoint();
                 checkpointed = Instant::now();
             }
-            if open && forgot.elapsed() >= FORGET_EVERY {
-                self.forget();
+            if open && (more || forgot.elapsed() >= self.forget_every) {
+                more = self.forget();
                 forgot = Instant::now();
             }
         }
@@ -161,18 +163,20 @@ impl Follower {
         }
     }
 
-    fn forget(&mut self) {
+    /// Some of what is not kept any longer. Gives whether there may be more.
+    fn forget(&mut self) -> bool {
         let now = self.clock.wall_ms();
-        let before = |age: Duration| now.saturating_sub(age.as_millis() as u64);
-        loop {
-            match self.index.forget(before(self.retention.succeeded), before(self.retention.dead), FORGET_AT_ONCE) {
-                Ok((applied, more)) => {
-                    self.publish(applied);
-                    if !more {
-                        return;
-                    }
-                }
-                Err(error) => return tracing::error!("ended events can't be forgotten: {error}"),
+        let from = |age: Duration| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let Retention { ended, ended_max, dead } = self.retention;
+        let keep = Keep { closed_from_ms: from(ended), closed_max: ended_max, dead_from_ms: from(dead) };
+        match self.index.forget(&keep, FORGET_AT_ONCE) {
+            Ok((applied, more)) => {
+                self.publish(applied);
+                more
+            }
+            Err(error) => {
+                tracing::error!("ended events can't be forgotten: {error}");
+                false
             }
         }
     }

@@ -85,9 +85,10 @@ impl QueueStore {
             bodies: bodies.clone(),
             clock: clock.clone(),
             folder: folder.clone(),
-            retention: Retention { succeeded: limits.succeeded_age_max, dead: limits.dead_age_max },
+            retention: Retention { ended: limits.ended_age_max, ended_max: limits.ended_max, dead: limits.dead_age_max },
             oldest: read.oldest,
             since_checkpoint: 1,
+            forget_every: limits.forget_every,
         };
         let watching = loops.clone();
         // It can't go on where it panicked: tried again it ends the platform, and the next start reads the log.
@@ -238,10 +239,12 @@ impl Queue for QueueStore {
 
     fn settle(&self, seq: u64, mut settled: Settled, then: Vec<NewEvent>) -> Fut<'_, Result<(), Fault>> {
         Box::pin(async move {
-            if let Settled::Again { reason: r, .. } | Settled::Dead { reason: r, .. } | Settled::Failed { reason: r, .. } =
-                &mut settled
-            {
-                *r = reason(r);
+            match &mut settled {
+                Settled::Again { reason: r, .. }
+                | Settled::Dead { reason: r, .. }
+                | Settled::Failed { reason: r, .. }
+                | Settled::Untold { reason: r } => *r = reason(r),
+                Settled::Succeeded | Settled::Cancelled => {}
             }
             let mut puts = Vec::with_capacity(then.len());
             for event in then {
@@ -269,7 +272,9 @@ impl Queue for QueueStore {
     }
 
     fn lane(&self, lane: &Lane) -> Option<LaneView> {
-        self.board.lanes().get(lane).cloned()
+        let mut view = self.board.lanes().get(lane).cloned()?;
+        view.taken = self.board.taken().values().filter(|(l, _)| l == lane).count() as u64;
+        Some(view)
     }
 
     fn on_change(&self, tell: Tell) {

@@ -24,31 +24,11 @@ use std::{
     },
     time::Duration,
 };
-
-/// A clock that goes when it is told to.
-#[derive(Default)]
-struct Hand(AtomicU64);
+use testkit::clock::Hand;
 
 /// Where the hand begins; about now, since files are dated by the machine's own clock.
 fn begin_ms() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
-}
-
-impl Hand {
-    fn new() -> Arc<Hand> {
-        Arc::new(Hand(AtomicU64::new(begin_ms())))
-    }
-    fn forward(&self, by: Duration) {
-        self.0.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
-    }
-}
-impl Clock for Hand {
-    fn mono(&self) -> Mono {
-        Mono(self.0.load(Ordering::SeqCst) * 1_000_000)
-    }
-    fn wall_ms(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
 }
 
 fn open(path: &Path) -> Arc<Store> {

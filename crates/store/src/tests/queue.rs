@@ -21,19 +21,23 @@ fn small() -> QueueLimits {
 struct Rig {
     home: tempfile::TempDir,
     clock: Arc<Hand>,
+    limits: QueueLimits,
     store: Option<QueueStore>,
 }
 
 impl Rig {
     fn new() -> Self {
+        Self::with(small())
+    }
+    fn with(limits: QueueLimits) -> Self {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("queue")).unwrap();
-        let mut rig = Rig { home, clock: Hand::new(), store: None };
+        let mut rig = Rig { home, clock: Hand::new(), limits, store: None };
         rig.open();
         rig
     }
     fn open(&mut self) {
-        self.store = Some(QueueStore::open(self.home.path(), &small(), self.clock.clone(), &model::Loops::alone()).unwrap());
+        self.store = Some(QueueStore::open(self.home.path(), &self.limits, self.clock.clone(), &model::Loops::alone()).unwrap());
     }
     fn reopen(&mut self) {
         self.close();
@@ -103,6 +107,19 @@ fn dead(reason: &str) -> Settled {
 }
 
 #[test]
+fn the_durable_queue_behaves_as_a_queue() {
+    use testkit::suites::queue;
+    for (name, case) in queue::ALL {
+        println!("{name}");
+        let (home, clock) = (tempfile::tempdir().unwrap(), Hand::new());
+        fs::create_dir(home.path().join("queue")).unwrap();
+        let store = QueueStore::open(home.path(), &small(), clock.clone(), &model::Loops::alone()).unwrap();
+        let subject = queue::Subject { queue: Arc::new(store), clock };
+        wait(case(&subject));
+    }
+}
+
+#[test]
 fn an_event_is_found_by_its_id_from_its_acceptance_to_its_end_and_after_a_restart() {
     let mut rig = Rig::new();
     let mut full = event("{\"a\":1}");
@@ -128,41 +145,6 @@ fn an_event_is_found_by_its_id_from_its_acceptance_to_its_end_and_after_a_restar
     rig.reopen();
     assert_eq!(rig.stage(id), Stage::Succeeded);
     assert!(rig.q().lanes().is_empty());
-}
-
-#[test]
-fn events_come_as_they_fall_due_and_those_of_a_key_one_after_the_other() {
-    let rig = Rig::new();
-    let now = rig.clock.wall_ms();
-    for (body, due, key) in
-        [("late", 5000, None), ("a1", 0, Some("a")), ("a2", 0, Some("a")), ("b1", 0, Some("b")), ("none", 0, None)]
-    {
-        rig.put(NewEvent { due_ms: now + due, key: key.map(Into::into), ..event(body) });
-    }
-    let first = rig.take(10);
-    assert_eq!(bodies(&first), ["a1", "b1", "none"]);
-    assert_eq!(wait(rig.q().take(&lane("f"), 10)).unwrap().1, Some(now + 5000), "when the next falls due");
-    // A key waits for its earlier event also while that waits for another attempt.
-    rig.settle(first[0].seq, Settled::Again { due_ms: now + 100, counted: true, reason: "".into() });
-    assert!(rig.take(10).is_empty());
-    rig.clock.forward(Duration::from_millis(200));
-    let again = rig.take(10);
-    assert_eq!(bodies(&again), ["a1"]);
-    rig.settle(again[0].seq, Settled::Succeeded);
-    assert_eq!(bodies(&rig.take(10)), ["a2"]);
-    rig.clock.forward(Duration::from_secs(5));
-    assert_eq!(bodies(&rig.take(10)), ["late"]);
-}
-
-#[test]
-fn what_was_taken_and_not_tried_comes_again_at_its_place() {
-    let rig = Rig::new();
-    for body in ["1", "2", "3"] {
-        rig.put(event(body));
-    }
-    let taken = rig.take(2);
-    rig.q().release(taken[0].seq);
-    assert_eq!(bodies(&rig.take(10)), ["1", "3"]);
 }
 
 #[test]
@@ -218,6 +200,28 @@ fn an_owner_pauses_cancels_and_purges_and_a_deleted_functions_events_become_dead
     rig.put(event("of the next function of that name"));
     wait(rig.q().control(&lane("f"), Control::Purge)).unwrap();
     assert!(rig.take(10).is_empty());
+}
+
+#[test]
+fn what_ended_is_known_for_an_hour_and_of_so_many_and_a_dead_letter_longer() {
+    let limits = QueueLimits { forget_every: Duration::ZERO, ended_max: 3, ..small() };
+    let rig = Rig::with(limits);
+    let ids: Vec<_> = (0..6).map(|_| rig.put(event("x"))).collect();
+    let taken = rig.take(10);
+    rig.settle(taken[0].seq, dead("no"));
+    for taken in &taken[1..] {
+        rig.settle(taken.seq, Settled::Succeeded);
+    }
+    let known = |id: InvocationId| rig.find(id).is_some();
+    // The follower looks when something came in.
+    assert!(soon(|| !known(ids[1]) && !known(ids[2])), "the oldest beyond the count go");
+    assert!(ids[3..].iter().chain(&ids[..1]).all(|id| known(*id)), "and no others");
+    rig.clock.forward(Duration::from_secs(3601));
+    assert!(soon(|| ids[1..].iter().all(|id| !known(*id))));
+    assert_eq!(rig.stage(ids[0]), Stage::DeadLettered);
+    rig.clock.forward(Duration::from_secs(15 * 24 * 3600));
+    assert!(soon(|| !known(ids[0])));
+    assert!(soon(|| rig.q().lanes().is_empty()));
 }
 
 #[test]
