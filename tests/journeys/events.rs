@@ -91,6 +91,7 @@ const FAILS_WHEN_BAD: &str =
 fn sender(myna: &Platform) -> Result<Value> {
     myna.boto3(
         r#"
+iam = boto3.client("iam")
 trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
 may = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}]}
 role = iam.create_role(RoleName="sender", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]

@@ -87,6 +87,8 @@ pub struct QueueLimits {
     pub ended_age_max: Duration,
     pub ended_max: usize,
     pub dead_age_max: Duration,
+    /// Followed between two checkpoints of the index; as much is read again after a crash.
+    pub checkpoint_bytes: usize,
     /// Between two looks at what is not kept any longer.
     pub forget_every: Duration,
     /// Events in one answer.
@@ -151,6 +153,7 @@ impl Default for QueueLimits {
             ended_age_max: Duration::from_secs(3600),
             ended_max: 1_000_000,
             dead_age_max: 14 * DAY,
+            checkpoint_bytes: 32 << 20,
             forget_every: Duration::from_secs(30),
             page_max: 1000,
         }

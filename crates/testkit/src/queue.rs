@@ -22,6 +22,8 @@ struct State {
     taken: HashSet<u64>,
     seq: u64,
     paused: BTreeSet<Lane>,
+    /// So many reads never end.
+    stalls: usize,
     /// Nothing can be written.
     full: bool,
 }
@@ -57,6 +59,16 @@ impl MemoryQueue {
     /// Refuse to write anything, or write again.
     pub fn full(&self, full: bool) {
         self.lock().full = full;
+    }
+    fn stalled(&self) -> bool {
+        let mut state = self.lock();
+        let left = state.stalls.checked_sub(1);
+        state.stalls = left.unwrap_or(0);
+        left.is_some()
+    }
+    /// Let so many reads never end.
+    pub fn stall(&self, reads: usize) {
+        self.lock().stalls = reads;
     }
     /// Every event, in the order of acceptance.
     pub fn all(&self) -> Vec<EventView> {
@@ -122,6 +134,9 @@ impl Queue for MemoryQueue {
     fn take(&self, lane: &Lane, limit: usize) -> Fut<'_, Result<Taken, Fault>> {
         let (lane, now) = (lane.clone(), self.clock.wall_ms());
         Box::pin(async move {
+            if self.stalled() {
+                std::future::pending::<()>().await;
+            }
             let mut state = self.lock();
             let state = &mut *state;
             let waiting = state.rows.values().filter(|r| r.view.lane == lane && r.view.stage == Stage::Queued);

@@ -213,6 +213,49 @@ async fn nothing_is_accepted_that_could_not_be_called() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_loop_that_stands_still_before_work_is_started_again_and_counted() {
+    let mut rig = Rig::new().await;
+    let (events, queue) = events(&rig, 10).await;
+    queue.stall(2);
+    accept(&rig, &events, "{}").await;
+    rig.handed().await.finish("at last");
+    tokio::time::sleep(MS).await;
+    assert_eq!((one(&queue).stage, events.view().restarts), (Stage::Succeeded, 2));
+    tokio::time::sleep(10 * MINUTE).await;
+    assert_eq!(events.view().restarts, 2, "nothing to do is no standstill");
+}
+
+struct Breaks(std::sync::atomic::AtomicBool);
+
+impl Outcomes for Breaks {
+    fn event(&self, _: &Finished<'_>) -> Option<Bytes> {
+        assert!(self.0.swap(true, std::sync::atomic::Ordering::SeqCst), "the word of an end breaks the attempt");
+        Some("worded".into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_panics_gives_its_event_back() {
+    let mut rig = Rig::new().await;
+    let queue = MemoryQueue::new(rig.engine.parts.clock.clone());
+    let events = Events::new(rig.engine.clone(), queue.clone(), 10);
+    events.connect(Arc::new(Breaks(false.into())));
+    tokio::spawn(events.clone().run());
+    rig.also("heard");
+    rig.deploy(|f| {
+        let on_success = Some(Destination { function: "heard".into(), qualifier: None });
+        f.events.insert("".into(), EventRule { on_success, ..EventRule::DEFAULT });
+    });
+    let id = accept(&rig, &events, "{}").await;
+    rig.handed().await.finish("once");
+    let again = rig.handed().await;
+    assert_eq!((again.event().id, again.event().attempt), (id, 1), "what came of the first is not known");
+    again.finish("twice");
+    accept_until(&queue, "heard").await;
+    assert_eq!((one(&queue).stage, queue.bodies("heard").len()), (Stage::Succeeded, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_run_at_once_than_may_and_a_stop_waits_for_them() {
     let mut rig = Rig::new().await;
     let (events, queue) = events(&rig, 2).await;

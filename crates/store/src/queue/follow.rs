@@ -2,6 +2,7 @@
 
 use super::{
     bodies::Bodies,
+    disk::Disk,
     index::{Applied, Index, Keep},
     log::Synced,
 };
@@ -19,11 +20,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 /// Followed in one transaction.
 const GROUP_BYTES_MAX: usize = 4 << 20;
-/// Followed between two checkpoints; as much is read again after a crash.
-const CHECKPOINT_BYTES: usize = 32 << 20;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 const FORGET_AT_ONCE: usize = 5000;
 /// A disk that was full may have room again.
@@ -46,6 +46,8 @@ pub(super) struct Board {
     /// Events with an attempt under way, or settled and not followed yet: lane and key.
     pub taken: Mutex<Attempts>,
     pub tell: OnceLock<Tell>,
+    /// How many of the log's entries can be read.
+    pub followed: watch::Sender<u64>,
 }
 
 impl Board {
@@ -67,12 +69,14 @@ pub(super) struct Follower {
     pub board: Arc<Board>,
     pub bodies: Bodies,
     pub clock: Arc<dyn Clock>,
+    pub disk: Arc<dyn Disk>,
     pub folder: PathBuf,
     pub retention: Retention,
     /// The oldest segment that may still be there.
     pub oldest: u32,
     pub since_checkpoint: usize,
     pub forget_every: Duration,
+    pub checkpoint_bytes: usize,
 }
 
 impl Follower {
@@ -86,7 +90,7 @@ impl Follower {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => open = false,
             }
-            if self.since_checkpoint >= CHECKPOINT_BYTES
+            if self.since_checkpoint >= self.checkpoint_bytes
                 || (self.since_checkpoint > 0 && checkpointed.elapsed() >= CHECKPOINT_EVERY)
                 || !open
             {
@@ -109,7 +113,7 @@ impl Follower {
             group.push(more);
         }
         let last = group.last().expect("it has its first");
-        let (segment, offset) = (last.segment, last.offset);
+        let (segment, offset, count) = (last.segment, last.offset, last.count);
         let applied = loop {
             match self.index.apply(group.iter().flat_map(|s| &s.entries), segment, offset) {
                 Ok(applied) => break applied,
@@ -120,6 +124,7 @@ impl Follower {
         };
         self.since_checkpoint += bytes;
         self.publish(applied);
+        self.board.followed.send_replace(count);
         let told = group.into_iter().flat_map(|s| s.applied);
         told.for_each(|reply| drop(reply.send(Ok(()))));
     }
@@ -149,7 +154,7 @@ impl Follower {
                 self.since_checkpoint = 0;
                 let followed = self.index.followed_segment();
                 for number in self.oldest..followed {
-                    match std::fs::remove_file(segments::path(&self.folder, number)) {
+                    match self.disk.remove(&segments::path(&self.folder, number)) {
                         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                             return tracing::warn!("a segment of the event log that is not needed any more stays: {e}");
                         }

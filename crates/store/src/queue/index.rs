@@ -35,6 +35,7 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS waiting ON events (lane, due_ms, seq) WHERE state = 0;
     CREATE INDEX IF NOT EXISTS keyed ON events (lane, key, seq) WHERE state = 0 AND key IS NOT NULL;
     CREATE INDEX IF NOT EXISTS dead ON events (lane, seq) WHERE state = 2;
+    CREATE INDEX IF NOT EXISTS letters ON events (seq) WHERE state = 2;
     DROP INDEX IF EXISTS ended;
     CREATE INDEX IF NOT EXISTS closed ON events (ended_ms, seq) WHERE state IN (1, 3, 4);
     CREATE INDEX IF NOT EXISTS buried ON events (ended_ms, seq) WHERE state = 2;
@@ -438,6 +439,14 @@ pub(super) fn find(c: &Connection, tenant: &TenantId, id: InvocationId) -> rusql
     query.query_row(params![seq, id, tenant.as_str()], view).optional()
 }
 
+/// Those of these numbers that are there, of a tenant and perhaps a function.
+pub(super) fn some(c: &Connection, q: &EventQuery, seqs: &[u64]) -> rusqlite::Result<Vec<EventView>> {
+    let mut query = c.prepare_cached(&format!("{VIEW} WHERE seq = ? AND tenant = ? AND (?3 IS NULL OR function = ?3)"))?;
+    let function = q.function.as_ref().map(|f| f.as_str());
+    let found = seqs.iter().map(|seq| query.query_row(params![*seq as i64, q.tenant.as_str(), function], view).optional());
+    found.filter_map(Result::transpose).take(q.limit).collect()
+}
+
 pub(super) fn body(c: &Connection, tenant: &TenantId, id: InvocationId) -> rusqlite::Result<Option<Body>> {
     let mut query = c.prepare_cached(
         "SELECT body, bytes, crc FROM events JOIN lanes USING (lane) WHERE seq = ? AND id = ? AND tenant = ? AND state IN (0, 2)",
@@ -464,12 +473,15 @@ pub(super) fn list(c: &Connection, q: &EventQuery) -> rusqlite::Result<Vec<Event
         },
         None => None,
     };
-    // Dead letters have an index of their own: a hundred thousand of them are found among millions.
-    let from = match (lane, state) {
-        (Some(_), Some(DEAD)) => "WHERE lane = ?2 AND state = 2 AND ?3 = 2",
-        _ => "WHERE (?2 IS NULL OR lane = ?2) AND (?3 IS NULL OR state = ?3)",
+    // What has ended is found among millions that wait by indices of its own.
+    let (index, only) = match (lane, state) {
+        (_, None | Some(QUEUED)) => ("", "(?2 IS NULL OR lane = ?2) AND (?3 IS NULL OR state = ?3)"),
+        (Some(_), Some(DEAD)) => ("INDEXED BY dead", "lane = ?2 AND state = 2 AND ?3 = 2"),
+        (None, Some(DEAD)) => ("INDEXED BY letters", "?2 IS NULL AND state = 2 AND ?3 = 2"),
+        _ => ("INDEXED BY closed", "(?2 IS NULL OR lane = ?2) AND state IN (1, 3, 4) AND state = ?3"),
     };
-    let mut query = c.prepare_cached(&format!("{VIEW} {from} AND tenant = ?1 AND seq > ?4 ORDER BY seq LIMIT ?5"))?;
+    let from = VIEW.replace("FROM events", &format!("FROM events {index}"));
+    let mut query = c.prepare_cached(&format!("{from} WHERE {only} AND tenant = ?1 AND seq > ?4 ORDER BY seq LIMIT ?5"))?;
     let found = query.query_map(params![q.tenant.as_str(), lane, state, q.after as i64, q.limit as i64], view)?;
     found.collect()
 }

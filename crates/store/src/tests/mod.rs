@@ -3,9 +3,12 @@
 mod archives;
 mod crash;
 mod directory;
+mod disks;
 mod full;
 mod journal;
+mod kills;
 mod packages;
+mod power;
 mod queue;
 mod rows;
 mod zips;
@@ -36,7 +39,7 @@ fn open(path: &Path) -> Arc<Store> {
 }
 
 fn wait<T>(future: Fut<'_, T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 fn tenant() -> TenantId {

@@ -1,6 +1,9 @@
 //! The durable queue: A1.1, A1.3, A1.4, F14, F15, F16, F17 and what an owner does with events.
 
-use super::*;
+use super::{
+    disks::{Act, Watch, Watched},
+    *,
+};
 use crate::{options::QueueLimits, queue::QueueStore};
 use bytes::Bytes;
 use model::{
@@ -326,30 +329,78 @@ fn a_flipped_bit_costs_its_own_event_and_is_named() {
     assert!(rig.q().damaged()[0].contains(path.file_name().unwrap().to_str().unwrap()), "{:?}", rig.q().damaged());
 }
 
+/// Syncs as it is told to, and counts them.
+#[derive(Default)]
+struct Syncs {
+    count: AtomicUsize,
+    fail: AtomicBool,
+    slow_ms: AtomicU64,
+}
+
+impl Watch for Syncs {
+    fn before(&self, act: Act, _: &Path) -> io::Result<()> {
+        if act != Act::Sync {
+            return Ok(());
+        }
+        self.count.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(self.slow_ms.load(Ordering::SeqCst)));
+        if self.fail.load(Ordering::SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+}
+
+fn on_disk(limits: &QueueLimits) -> (tempfile::TempDir, Arc<Syncs>, QueueStore) {
+    let (home, syncs) = (tempfile::tempdir().unwrap(), Arc::new(Syncs::default()));
+    fs::create_dir(home.path().join("queue")).unwrap();
+    let disk = Arc::new(Watched(syncs.clone()));
+    let store = QueueStore::open_with(home.path(), limits, Hand::new(), &model::Loops::alone(), disk).unwrap();
+    (home, syncs, store)
+}
+
 #[test]
 fn a_sync_that_fails_is_never_trusted_again() {
-    let home = tempfile::tempdir().unwrap();
-    fs::create_dir(home.path().join("queue")).unwrap();
-    let fails = Arc::new(AtomicBool::new(false));
-    let (asked, syncs) = (fails.clone(), Arc::new(AtomicUsize::new(0)));
-    let counted = syncs.clone();
-    let sync = Arc::new(move |file: &fs::File| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        if asked.load(Ordering::SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { file.sync_data() }
-    });
-    let store = QueueStore::open_with(home.path(), &small(), Hand::new(), &model::Loops::alone(), sync).unwrap();
+    let (home, syncs, store) = on_disk(&small());
     let first = wait(store.put(event("safe"))).unwrap();
-    fails.store(true, Ordering::SeqCst);
+    // The next segment is made, and synced, on its own.
+    assert!(soon(|| syncs.count.load(Ordering::SeqCst) >= 3));
+    syncs.fail.store(true, Ordering::SeqCst);
     assert_eq!(cause(wait(store.put(event("unsafe")))), Cause::Internal);
-    fails.store(false, Ordering::SeqCst);
-    let before = syncs.load(Ordering::SeqCst);
+    syncs.fail.store(false, Ordering::SeqCst);
+    let before = syncs.count.load(Ordering::SeqCst);
     assert_eq!(cause(wait(store.put(event("after")))), Cause::Internal, "a later success says nothing of what was lost");
-    assert_eq!(syncs.load(Ordering::SeqCst), before, "nor is it tried");
+    assert_eq!(syncs.count.load(Ordering::SeqCst), before, "nor is it tried");
     assert!(store.broken().unwrap().contains("sync"));
     store.close();
     let store = QueueStore::open(home.path(), &small(), Hand::new(), &model::Loops::alone()).unwrap();
     assert!(wait(store.find(&tenant(), first)).unwrap().is_some());
     assert!(wait(store.put(event("after a restart"))).is_ok());
+    store.close();
+}
+
+// F19: what comes in while the disk works waits together, and beyond a bound it is told to come back.
+#[test]
+fn a_slow_disk_takes_many_events_with_each_sync_and_pushes_back() {
+    let (home, syncs, store) = on_disk(&QueueLimits { pending_bytes_max: 4 << 10, ..QueueLimits::default() });
+    wait(store.put(event("the first makes segments"))).unwrap();
+    assert!(soon(|| syncs.count.load(Ordering::SeqCst) >= 3));
+    syncs.slow_ms.store(200, Ordering::SeqCst);
+    let before = syncs.count.load(Ordering::SeqCst);
+    let answers = std::thread::scope(|scope| {
+        let put = || wait(store.put(event("one of many")));
+        let all: Vec<_> = (0..200).map(|_| scope.spawn(put)).collect();
+        all.into_iter().map(|t| t.join().unwrap()).collect::<Vec<_>>()
+    });
+    let (accepted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    let synced = syncs.count.load(Ordering::SeqCst) - before;
+    assert!(accepted.len() > 10 && synced < accepted.len() / 2, "{} accepted with {synced} syncs", accepted.len());
+    assert!(!refused.is_empty(), "nothing was pushed back");
+    for fault in refused.into_iter().filter_map(Result::err) {
+        assert!(fault.cause == Cause::Exhausted && fault.retry_after.is_some(), "{fault:?}");
+    }
+    store.close();
+    let store = QueueStore::open(home.path(), &small(), Hand::new(), &model::Loops::alone()).unwrap();
+    for id in accepted.into_iter().filter_map(Result::ok) {
+        assert!(wait(store.find(&tenant(), id)).unwrap().is_some());
+    }
     store.close();
 }
 

@@ -101,6 +101,7 @@ async fn known(s: &Subject) {
     whole.content_type = Some("application/json".into());
     whole.attributes = vec![("trace".into(), Bytes::from_static(b"t"))];
     let id = s.queue.put(whole.clone()).await.unwrap();
+    assert!(s.queue.find(&lane("f").tenant, id).await.unwrap().is_some(), "an id that was given can be asked for at once");
     let view = s.view(id).await;
     assert_eq!((view.stage, view.attempts, view.bytes, &view.lane), (Stage::Queued, 0, 7, &lane("f")));
     assert_eq!((view.qualifier.as_deref(), view.key.as_deref()), (Some("live"), Some("k")));
@@ -297,6 +298,9 @@ async fn listed(s: &Subject) {
     assert_eq!(found(&list(Some("f"), Some(Stage::DeadLettered), 0, 10).await), [ids[0]]);
     assert_eq!(found(&list(None, Some(Stage::Queued), 0, 10).await), ids[1..]);
     assert!(list(Some("nobody"), None, 0, 10).await.is_empty());
+    let runs = s.take(1).await[0].id;
+    assert_eq!(found(&list(None, Some(Stage::Running), 0, 1).await), [runs]);
+    assert_eq!(found(&list(Some("f"), Some(Stage::Queued), 0, 1).await), [ids[3]], "a page is full where there are more");
     let page = list(None, None, 0, 3).await;
     assert_eq!(found(&page), ids[..3]);
     assert_eq!(found(&list(None, None, page[2].seq, 3).await), ids[3..]);
