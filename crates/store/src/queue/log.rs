@@ -263,7 +263,12 @@ impl Segment {
     fn make(disk: &dyn Disk, folder: &Path, number: u32, size: u64) -> io::Result<Self> {
         let path = segments::path(folder, number);
         let fresh = path.with_extension("new");
-        let file = disk.create(&fresh)?;
+        // What there was no room for must not hold the room that is left.
+        Self::fill(disk, folder, &fresh, path, number, size).inspect_err(|_| drop(disk.remove(&fresh)))
+    }
+
+    fn fill(disk: &dyn Disk, folder: &Path, fresh: &Path, path: PathBuf, number: u32, size: u64) -> io::Result<Self> {
+        let file = disk.create(fresh)?;
         let (salt, preamble) = segments::preamble();
         let zeroes = vec![0; 1 << 20];
         let mut at = 0;
@@ -274,7 +279,7 @@ impl Segment {
         }
         file.write_at(&preamble, 0)?;
         file.sync()?;
-        disk.rename(&fresh, &path)?;
+        disk.rename(fresh, &path)?;
         disk.sync_folder(folder)?;
         Ok(Self { file, path, number, salt, length: preamble.len() as u64, size })
     }
