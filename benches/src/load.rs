@@ -15,6 +15,12 @@ pub struct Measured {
 }
 
 impl Measured {
+    pub fn of(mut times: Vec<Duration>, took: Duration) -> Self {
+        let per_second = times.len() as f64 / took.as_secs_f64();
+        times.sort_unstable();
+        let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e6;
+        Self { p50_us: at(0.5), p99_us: at(0.99), per_second }
+    }
     /// The better of both in every figure.
     pub fn best(self, other: Self) -> Self {
         Self {
@@ -42,11 +48,8 @@ pub fn run(address: &str, request: &Request, callers: usize, calls: usize) -> an
     let measured = async {
         drive(address, request, callers, (calls / 10).max(callers)).await?;
         let began = Instant::now();
-        let mut times = drive(address, request, callers, calls).await?;
-        let per_second = times.len() as f64 / began.elapsed().as_secs_f64();
-        times.sort_unstable();
-        let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e6;
-        Ok(Measured { p50_us: at(0.5), p99_us: at(0.99), per_second })
+        let times = drive(address, request, callers, calls).await?;
+        Ok(Measured::of(times, began.elapsed()))
     };
     runtime.block_on(async {
         tokio::time::timeout(PATIENCE, measured).await.with_context(|| format!("{calls} calls took longer than {PATIENCE:?}"))?
@@ -73,7 +76,7 @@ async fn caller(address: &str, request: &Request, calls: usize) -> anyhow::Resul
     Ok(times)
 }
 
-/// Read one whole answer; anything but 200 ends the measurement.
+/// Read one whole answer; anything but 200, or 202 for what is accepted, ends the measurement.
 async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<()> {
     buffer.clear();
     loop {
@@ -82,7 +85,7 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<
         }
         let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
         let head = std::str::from_utf8(&buffer[..end])?;
-        if !head.starts_with("HTTP/1.1 200") {
+        if !head.starts_with("HTTP/1.1 200") && !head.starts_with("HTTP/1.1 202") {
             bail!("answered {:?}", String::from_utf8_lossy(buffer));
         }
         let header = |name: &str| {

@@ -4,6 +4,7 @@
 
 mod deploy;
 mod load;
+mod nats;
 mod peers;
 mod program;
 mod record;

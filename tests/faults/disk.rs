@@ -49,6 +49,9 @@ fn full(myna: &mut Platform, fill: &dyn Fn() -> Result<()>, free: &dyn Fn() -> R
         refused.text(),
         refused.headers
     );
+    // F13b
+    let (status, words) = event(myna)?;
+    ensure!(status == 503, "an event on a full disk is answered {status}: {words}");
     let update = warm.update(&format!("{ECHO}# newer code\n")).expect_err("there is no room for code");
     ensure!(update.to_string().contains("503"), "{update}");
     for n in 0..5 {
@@ -75,12 +78,23 @@ fn full(myna: &mut Platform, fill: &dyn Fn() -> Result<()>, free: &dyn Fn() -> R
     myna.until_logged("warm", "said after", 1)?;
     ensure!(myna.stop()?.success(), "it ends well");
     myna.start_again()?;
+    let (status, id) = event(myna)?;
+    ensure!(status == 202, "an event with room for it is answered {status}");
+    let ended = || myna.verb(&["events", "list", "warm", "--stage", "succeeded"]);
+    let one = |all: Value| all.as_array().is_some_and(|all| all.len() == 1 && all[0]["id"] == id);
+    ensure!(myna_tests::soon(|| ended().is_ok_and(one)), "what was refused is there, or what was accepted is not");
     for name in ["warm", "cold", "late"] {
         ensure!(myna.function(name).call(json!(name))? == name, "{name} after a restart");
     }
     ensure!(exists(myna, "leaves")? == 404);
     ensure!(!myna.log().contains("damaged"), "nothing is corrupt");
     Ok(())
+}
+
+/// Send an event; the status, and the reason of a refusal or the id.
+fn event(myna: &Platform) -> Result<(u16, String)> {
+    let answer = myna.function("warm").invoke_bytes("", b"\"later\"", &[("x-amz-invocation-type", "Event")])?;
+    Ok((answer.status, if answer.status == 202 { answer.request_id.clone() } else { answer.text() }))
 }
 
 fn exists(myna: &Platform, name: &str) -> Result<u16> {

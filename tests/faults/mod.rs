@@ -1,5 +1,6 @@
 //! Faults: something real is killed, flooded or filled while others work, and what must hold is counted.
 
+mod backlog;
 mod connections;
 mod deploys;
 mod disk;
@@ -17,6 +18,7 @@ pub const ALL: &[&[Test]] = &[
     killed::ALL,
     deploys::ALL,
     events::ALL,
+    backlog::ALL,
     misbehaving::ALL,
     rollout::ALL,
     connections::ALL,

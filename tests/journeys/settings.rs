@@ -83,7 +83,7 @@ fn what_is_not_there_yet_says_so_and_never_accepts() -> Result<()> {
     let said = myna.boto3(&format!(
         r#"{CREATE}
 return [refused(lam.publish_layer_version, LayerName="l", Content={{"ZipFile": package(x="y")}}),
-        refused(lam.create_event_source_mapping, FunctionName="f", EventSourceArn="arn:aws:sqs:us-east-1:000000000000:q")]
+        refused(lam.create_code_signing_config, AllowedPublishers={{"SigningProfileVersionArns": ["arn:aws:signer:us-east-1:000000000000:/p/x"]}})]
 "#
     ))?;
     for answer in said.as_array().into_iter().flatten() {

@@ -1,7 +1,7 @@
 //! The clients of a user: AWS's SDK for Python and AWS's command line, installed by `cargo xtask test`, pointed at one platform.
 
 use crate::{Platform, skip};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -106,6 +106,13 @@ impl Platform {
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
         let mut c = self.client(&self.program()?);
         c.args(arguments).env("MYNA_DIR", self.dir()).output().context("can't start myna")
+    }
+
+    /// What a verb says with `--json`.
+    pub fn verb(&self, words: &[&str]) -> Result<Value> {
+        let done = self.cli(&[words, &["--json"]].concat())?;
+        ensure!(done.status.success(), "myna {words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(serde_json::from_slice(&done.stdout)?)
     }
 
     /// The same as a developer, with this machine's own home, compilers and caches. What is compiled is kept for the next run.

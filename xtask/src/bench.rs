@@ -6,11 +6,16 @@ use std::process::Command;
 
 /// Rows that stand beside other people's servers.
 const WITH_PEERS: &str = "peers";
+const WITH_NATS: &str = "async";
 
 /// Rows by name, else all of them; `--record` writes the table of all into docs/benchmarks.md.
 pub fn bench(args: &[String]) -> Result<bool> {
-    if args.iter().all(|a| a.starts_with("--")) || args.iter().any(|a| a == WITH_PEERS) {
+    let needs = |row: &str| args.iter().all(|a| a.starts_with("--")) || args.iter().any(|a| a == row);
+    if needs(WITH_PEERS) {
         deps::peers()?.iter().for_each(|l| println!("{l}"));
+    }
+    if needs(WITH_NATS) {
+        deps::nats()?.iter().for_each(|l| println!("{l}"));
     }
     let built = cargo::build(&["--release", "--package", "myna", "--package", "myna-benches", "--bins"])?;
     let path = |target: &str| built.iter().find(|b| !b.is_test && b.target == target).map(|b| b.path.clone());

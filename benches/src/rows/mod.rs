@@ -1,6 +1,7 @@
 //! What is measured. A row is a function that gives one or more lines of the table. SPECIFICATION.md and the acceptance list name
 //! rows as `bench: NAME`.
 
+mod asynchronous;
 mod cold;
 mod decay;
 mod density;
@@ -9,6 +10,7 @@ mod idle;
 mod peers;
 mod sandbox;
 mod scale;
+mod signed;
 mod warm;
 
 use crate::{server::Bench, table::Row};
@@ -23,6 +25,7 @@ pub const ALL: &[(&str, u64, Measure)] = &[
     ("scale-up", 120, scale::rows),
     ("density", 180, density::rows),
     ("idle", 60, idle::rows),
+    ("async", 120, asynchronous::rows),
     ("dev", 30, dev::rows),
     ("peers", 120, peers::rows),
     ("decay", 90, decay::rows),

@@ -17,7 +17,7 @@ const CALLS: usize = 5000;
 pub fn rows(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let myna = Myna::up(bench, "[engine]\nmemory_overcommit = 100.0\nprestarted = 0\n")?;
     deploy::create(&myna, "bare", &Code::bare(bench)?)?;
-    let (url, api) = (deploy::url(&myna, "bare")?, signed(&myna));
+    let (url, api) = (deploy::url(&myna, "bare")?, super::signed::call(&myna, "bare"));
     // A relay per number of callers: one that hands calls round 64 programs would answer a single caller from cold caches.
     let (relay1, _one) = relay(bench, 1)?;
     let (relay64, _many) = relay(bench, 64)?;
@@ -52,37 +52,6 @@ pub fn rows(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             .note(format!("bare proxy {}", proxy64.rate()))
             .void_if(void()),
     ])
-}
-
-/// The same call through the API, signed anew each time as a client would.
-fn signed(myna: &Myna) -> Box<load::Request> {
-    let ready = myna.ready.clone();
-    let host = myna.address().to_owned();
-    let credential = gateway_credential(&ready);
-    Box::new(move || {
-        let request = http::Request::post("/2015-03-31/functions/bare/invocations")
-            .header("host", &host)
-            .body(())
-            .expect("a plain request");
-        let (mut parts, ()) = request.into_parts();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-        gateway::sigv4::sign(&mut parts, b"{}", &credential, &ready.region, "lambda", now);
-        let mut text = String::from("POST /2015-03-31/functions/bare/invocations HTTP/1.1\r\ncontent-length: 2\r\n");
-        for (name, value) in &parts.headers {
-            text.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
-        }
-        text.push_str("\r\n{}");
-        text.into_bytes()
-    })
-}
-
-fn gateway_credential(ready: &crate::server::Ready) -> model::Credential {
-    model::Credential {
-        access_key_id: ready.access_key_id.as_str().into(),
-        secret: ready.secret_access_key.as_str().into(),
-        session_token: None,
-        principal: model::Principal::Anonymous,
-    }
 }
 
 /// The relay with this many bare runtimes, no sandbox around them.

@@ -45,11 +45,17 @@ enum Revived {
 impl Engine {
     /// Everything that is checked before a call is admitted.
     pub fn check(&self, target: &Target, trigger: Trigger) -> Result<(Arc<Function>, Arc<Unit>), Fault> {
-        let function =
-            self.catalog().function(&target.tenant, target.function.as_str()).ok_or_else(|| absent(target.function.as_str()))?;
-        self.authorise(&function, target, trigger)?;
+        let function = self.allowed(target, trigger)?;
         let unit = resolve(&function, target.qualifier.as_deref(), self.parts.chance)?;
         Ok((function, unit))
+    }
+
+    /// The function, when it is there and the caller may run it.
+    pub(crate) fn allowed(&self, target: &Target, trigger: Trigger) -> Result<Arc<Function>, Fault> {
+        let function = self.catalog().function(&target.tenant, target.function.as_str());
+        let function = function.ok_or_else(|| absent(target.function.as_str()))?;
+        self.authorise(&function, target, trigger)?;
+        Ok(function)
     }
 
     fn authorise(&self, function: &Function, target: &Target, trigger: Trigger) -> Result<(), Fault> {

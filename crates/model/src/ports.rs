@@ -250,6 +250,7 @@ pub trait Queue: Send + Sync {
     fn lane(&self, lane: &Lane) -> Option<LaneView>;
     /// Told of lanes in which something became due or changed; set once.
     fn on_change(&self, tell: Tell);
+    /// In force when it returns; whatever was accepted or settled before can be read then.
     fn control(&self, lane: &Lane, control: Control) -> Fut<'_, Result<(), Fault>>;
     /// Dead letters wait again as if they had just been accepted, to expire after this many milliseconds; gives how many.
     fn redrive(&self, lane: &Lane, only: Option<InvocationId>, age_ms: u64) -> Fut<'_, Result<u64, Fault>>;

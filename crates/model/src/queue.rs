@@ -70,6 +70,10 @@ pub type Tell = Box<dyn Fn(&Lane) + Send + Sync>;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settled {
     Succeeded,
+    /// User code completed it, and its destination could not be told why.
+    Untold {
+        reason: Arc<str>,
+    },
     /// Another attempt at `due_ms`. One that never reached user code isn't counted.
     Again {
         due_ms: u64,

@@ -83,9 +83,14 @@ pub struct QueueLimits {
     pub pending_bytes_max: usize,
     /// A larger body has a file of its own.
     pub inline_bytes_max: usize,
-    /// How long what became of an event can be asked for.
-    pub succeeded_age_max: Duration,
+    /// How long what became of an event can be asked for, and of how many the latest of those that left no dead letter.
+    pub ended_age_max: Duration,
+    pub ended_max: usize,
     pub dead_age_max: Duration,
+    /// Followed between two checkpoints of the index; as much is read again after a crash.
+    pub checkpoint_bytes: usize,
+    /// Between two looks at what is not kept any longer.
+    pub forget_every: Duration,
     /// Events in one answer.
     pub page_max: usize,
 }
@@ -145,8 +150,11 @@ impl Default for QueueLimits {
             segment_bytes: 16 << 20,
             pending_bytes_max: 64 << 20,
             inline_bytes_max: 64 << 10,
-            succeeded_age_max: Duration::from_secs(3600),
+            ended_age_max: Duration::from_secs(3600),
+            ended_max: 1_000_000,
             dead_age_max: 14 * DAY,
+            checkpoint_bytes: 32 << 20,
+            forget_every: Duration::from_secs(30),
             page_max: 1000,
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use model::{
     Clock, Fault, Fut, InvocationId, TenantId,
     ports::Queue,
-    queue::{Control, EventQuery, EventView, Lane, LaneView, NewEvent, Queued, Settled, Stage, Taken, Tell},
+    queue::{Control, EventQuery, EventView, Lane, LaneView, NewEvent, Queued, Settled, Stage, Taken, Tell, Why},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -20,7 +20,10 @@ struct Row {
 struct State {
     rows: BTreeMap<u64, Row>,
     taken: HashSet<u64>,
+    seq: u64,
     paused: BTreeSet<Lane>,
+    /// So many reads never end.
+    stalls: usize,
     /// Nothing can be written.
     full: bool,
 }
@@ -31,6 +34,24 @@ pub struct MemoryQueue {
     tell: OnceLock<Tell>,
 }
 
+impl Row {
+    fn offered(&self) -> Queued {
+        let mut queued = Queued { attempts: self.view.attempts, ..self.queued.clone() };
+        (queued.event.due_ms, queued.event.expires_ms) = (self.view.due_ms, self.view.expires_ms);
+        queued
+    }
+}
+
+impl State {
+    fn shown(&self, row: &Row) -> EventView {
+        let mut view = row.view.clone();
+        if view.stage == Stage::Queued && self.taken.contains(&view.seq) {
+            view.stage = Stage::Running;
+        }
+        view
+    }
+}
+
 impl MemoryQueue {
     pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), clock, tell: OnceLock::new() })
@@ -38,6 +59,16 @@ impl MemoryQueue {
     /// Refuse to write anything, or write again.
     pub fn full(&self, full: bool) {
         self.lock().full = full;
+    }
+    fn stalled(&self) -> bool {
+        let mut state = self.lock();
+        let left = state.stalls.checked_sub(1);
+        state.stalls = left.unwrap_or(0);
+        left.is_some()
+    }
+    /// Let so many reads never end.
+    pub fn stall(&self, reads: usize) {
+        self.lock().stalls = reads;
     }
     /// Every event, in the order of acceptance.
     pub fn all(&self) -> Vec<EventView> {
@@ -60,7 +91,8 @@ impl MemoryQueue {
         if state.full {
             return Err(Fault::new(model::Cause::Exhausted, "the disk is full"));
         }
-        let seq = state.rows.len() as u64 + 1;
+        state.seq += 1;
+        let seq = state.seq;
         let (id, accepted_ms, lane) = (InvocationId::random(), self.clock.wall_ms(), event.lane.clone());
         let view = EventView {
             seq,
@@ -102,14 +134,20 @@ impl Queue for MemoryQueue {
     fn take(&self, lane: &Lane, limit: usize) -> Fut<'_, Result<Taken, Fault>> {
         let (lane, now) = (lane.clone(), self.clock.wall_ms());
         Box::pin(async move {
+            if self.stalled() {
+                std::future::pending::<()>().await;
+            }
             let mut state = self.lock();
             let state = &mut *state;
             let waiting = state.rows.values().filter(|r| r.view.lane == lane && r.view.stage == Stage::Queued);
             let next = waiting.clone().map(|r| r.view.due_ms).filter(|due| *due > now).min();
-            let mut due: Vec<&Row> = waiting.filter(|r| r.view.due_ms <= now && !state.taken.contains(&r.view.seq)).collect();
+            // Of a key the earliest, and none while that is taken.
+            let mut keys = HashSet::new();
+            let first = |r: &&Row| r.view.key.as_ref().is_none_or(|k| keys.insert(k.clone()));
+            let free = waiting.filter(first).filter(|r| r.view.due_ms <= now && !state.taken.contains(&r.view.seq));
+            let mut due: Vec<&Row> = free.collect();
             due.sort_by_key(|r| (r.view.due_ms, r.view.seq));
-            let taken: Vec<Queued> =
-                due.into_iter().take(limit).map(|r| Queued { attempts: r.view.attempts, ..r.queued.clone() }).collect();
+            let taken: Vec<Queued> = due.into_iter().take(limit).map(Row::offered).collect();
             state.taken.extend(taken.iter().map(|q| q.seq));
             Ok((taken, next))
         })
@@ -125,17 +163,27 @@ impl Queue for MemoryQueue {
             }
             let mut state = self.lock();
             state.taken.remove(&seq);
-            let Some(row) = state.rows.get_mut(&seq) else { return Ok(()) };
+            let Some(row) = state.rows.get_mut(&seq).filter(|r| r.view.stage == Stage::Queued) else { return Ok(()) };
             let view = &mut row.view;
             view.ended_ms = self.clock.wall_ms();
+            let tried = |why: Why| u32::from(why == Why::Failed);
             match settled {
                 Settled::Succeeded => (view.stage, view.attempts) = (Stage::Succeeded, view.attempts + 1),
                 Settled::Again { due_ms, counted, reason } => {
                     (view.due_ms, view.ended_ms, view.reason) = (due_ms, 0, reason);
                     view.attempts += u32::from(counted);
                 }
-                Settled::Dead { why, reason } => (view.stage, view.why, view.reason) = (Stage::DeadLettered, Some(why), reason),
-                Settled::Failed { why, reason } => (view.stage, view.why, view.reason) = (Stage::Failed, Some(why), reason),
+                Settled::Dead { why, reason } => {
+                    view.attempts += tried(why);
+                    (view.stage, view.why, view.reason) = (Stage::DeadLettered, Some(why), reason);
+                }
+                Settled::Untold { reason } => {
+                    (view.stage, view.attempts, view.reason) = (Stage::Succeeded, view.attempts + 1, reason);
+                }
+                Settled::Failed { why, reason } => {
+                    view.attempts += tried(why);
+                    (view.stage, view.why, view.reason) = (Stage::Failed, Some(why), reason);
+                }
                 Settled::Cancelled => view.stage = Stage::Cancelled,
             }
             let lane = view.lane.clone();
@@ -152,7 +200,10 @@ impl Queue for MemoryQueue {
         lane.iter().for_each(|lane| self.changed(lane));
     }
     fn lanes(&self) -> Vec<(Lane, LaneView)> {
-        let lanes: BTreeSet<Lane> = self.lock().rows.values().map(|r| r.view.lane.clone()).collect();
+        let state = self.lock();
+        let lanes = state.rows.values().map(|r| r.view.lane.clone()).chain(state.paused.iter().cloned());
+        let lanes: BTreeSet<Lane> = lanes.collect();
+        drop(state);
         lanes.into_iter().filter_map(|l| self.lane(&l).map(|v| (l, v))).collect()
     }
     fn lane(&self, lane: &Lane) -> Option<LaneView> {
@@ -161,7 +212,7 @@ impl Queue for MemoryQueue {
         let view = LaneView {
             queued: count(Stage::Queued),
             dead: count(Stage::DeadLettered),
-            taken: 0,
+            taken: state.rows.values().filter(|r| r.view.lane == *lane && state.taken.contains(&r.view.seq)).count() as u64,
             paused: state.paused.contains(lane),
         };
         (view.queued > 0 || view.dead > 0 || view.paused).then_some(view)
@@ -172,13 +223,18 @@ impl Queue for MemoryQueue {
     fn control(&self, lane: &Lane, control: Control) -> Fut<'_, Result<(), Fault>> {
         let lane = lane.clone();
         Box::pin(async move {
-            let ended = |stage| move |row: &mut Row| row.view.stage = stage;
+            let now = self.clock.wall_ms();
+            let ended = |stage| move |row: &mut Row| (row.view.stage, row.view.ended_ms) = (stage, now);
+            let deleted = |row: &mut Row| {
+                ended(Stage::DeadLettered)(row);
+                row.view.why = Some(Why::Deleted);
+            };
             match control {
                 Control::Pause => drop(self.lock().paused.insert(lane.clone())),
                 Control::Resume => drop(self.lock().paused.remove(&lane)),
                 Control::Purge => drop(self.update(&lane, |v| v.stage == Stage::Queued, ended(Stage::Cancelled))),
                 Control::PurgeDead => drop(self.update(&lane, |v| v.stage == Stage::DeadLettered, ended(Stage::Cancelled))),
-                Control::Deleted => drop(self.update(&lane, |v| v.stage == Stage::Queued, ended(Stage::DeadLettered))),
+                Control::Deleted => drop(self.update(&lane, |v| v.stage == Stage::Queued, deleted)),
             }
             self.changed(&lane);
             Ok(())
@@ -191,6 +247,7 @@ impl Queue for MemoryQueue {
             Ok(self.update(&lane, pick, |row| {
                 let view = &mut row.view;
                 (view.stage, view.attempts, view.due_ms, view.expires_ms) = (Stage::Queued, 0, now, now + age_ms);
+                (view.ended_ms, view.why, view.reason) = (0, None, "".into());
                 row.queued.event.expires_ms = now + age_ms;
             }))
         })
@@ -199,18 +256,23 @@ impl Queue for MemoryQueue {
         let tenant = tenant.clone();
         Box::pin(async move {
             let Some(view) = self.find(&tenant, id).await? else { return Ok(false) };
-            let is = |v: &EventView| v.id == id && v.stage == Stage::Queued;
-            Ok(self.update(&view.lane, is, |row| row.view.stage = Stage::Cancelled) > 0)
+            if view.stage != Stage::Queued {
+                return Ok(false);
+            }
+            Ok(self.update(&view.lane, |v| v.id == id, |row| row.view.stage = Stage::Cancelled) > 0)
         })
     }
     fn find(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<Option<EventView>, Fault>> {
         let state = self.lock();
         let found = state.rows.values().find(|r| r.view.id == id && r.view.lane.tenant == *tenant);
-        let found = found.map(|r| r.view.clone());
+        let found = found.map(|r| state.shown(r));
         Box::pin(async move { Ok(found) })
     }
-    fn body(&self, _: &TenantId, id: InvocationId) -> Fut<'_, Result<Option<Bytes>, Fault>> {
-        let found = self.lock().rows.values().find(|r| r.view.id == id).map(|r| r.queued.event.body.clone());
+    fn body(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<Option<Bytes>, Fault>> {
+        let kept = |r: &&Row| {
+            r.view.id == id && r.view.lane.tenant == *tenant && matches!(r.view.stage, Stage::Queued | Stage::DeadLettered)
+        };
+        let found = self.lock().rows.values().find(kept).map(|r| r.queued.event.body.clone());
         Box::pin(async move { Ok(found) })
     }
     fn list(&self, query: EventQuery) -> Fut<'_, Result<Vec<EventView>, Fault>> {
@@ -220,7 +282,23 @@ impl Queue for MemoryQueue {
                 && query.function.as_ref().is_none_or(|f| *f == v.lane.function)
                 && query.stage.is_none_or(|s| s == v.stage)
         };
-        let found = self.lock().rows.values().map(|r| r.view.clone()).filter(fits).take(query.limit).collect();
+        let state = self.lock();
+        let found = state.rows.values().map(|r| state.shown(r)).filter(fits).take(query.limit).collect();
         Box::pin(async move { Ok(found) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Hand, suites::queue};
+
+    #[tokio::test]
+    async fn the_queue_in_memory_behaves_as_a_queue() {
+        for (name, case) in queue::ALL {
+            println!("{name}");
+            let clock = Hand::new();
+            case(&queue::Subject { queue: MemoryQueue::new(clock.clone()), clock }).await;
+        }
     }
 }

@@ -43,7 +43,7 @@ def unserved(wire):
 
 
 # These need no function that exists.
-WITHOUT = {"CreateFunction", "ListFunctions", "GetAccountSettings"}
+WITHOUT = {"CreateFunction", "ListFunctions", "GetAccountSettings", "CreateEventSourceMapping", "ListEventSourceMappings"}
 # What the service wants beyond its model's required members.
 MORE = {
     "UpdateFunctionCode": {"ZipFile": b"x"},

@@ -114,6 +114,27 @@ def events(wire):
     wire.call("DeleteFunctionEventInvokeConfig", **NAME)
 
 
+def sources(wire):
+    call, arn = wire.call, "arn:aws:{}:us-east-1:000000000000:{}".format
+    filters = {"Filters": [{"Pattern": json.dumps({"body": {"a": [1]}})}]}
+    queue = call("CreateEventSourceMapping", **NAME, EventSourceArn=arn("sqs", "q"), BatchSize=20, MaximumBatchingWindowInSeconds=1,
+                 FilterCriteria=filters, ScalingConfig={"MaximumConcurrency": 2}, FunctionResponseTypes=["ReportBatchItemFailures"],
+                 Tags={"k": "v"})
+    call("CreateEventSourceMapping", FunctionName="f:live", EventSourceArn=arn("kinesis", "stream/s"), StartingPosition="AT_TIMESTAMP",
+         StartingPositionTimestamp=1700000000, ParallelizationFactor=2, BisectBatchOnFunctionError=True, MaximumRecordAgeInSeconds=60,
+         DestinationConfig={"OnFailure": {"Destination": arn("sqs", "dead")}}, Enabled=False)
+    call("CreateEventSourceMapping", **NAME, SelfManagedEventSource={"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["kafka:9092"]}}, Topics=["t0"],
+         StartingPosition="LATEST", SourceAccessConfigurations=[{"Type": "BASIC_AUTH", "URI": "secret"}])
+    assert len(call("ListEventSourceMappings")["EventSourceMappings"]) == 3
+    assert len(call("ListEventSourceMappings", **NAME, MaxItems=1)["EventSourceMappings"]) == 1
+    assert call("ListTags", Resource=queue["EventSourceMappingArn"])["Tags"] == {"k": "v"}
+    call("UpdateEventSourceMapping", UUID=queue["UUID"], Enabled=False, BatchSize=10, FilterCriteria={})
+    shown = call("GetEventSourceMapping", UUID=queue["UUID"])
+    assert shown["BatchSize"] == 10 and "Filters" not in shown["FilterCriteria"], shown
+    for mapping in call("ListEventSourceMappings")["EventSourceMappings"]:
+        call("DeleteEventSourceMapping", UUID=mapping["UUID"])
+
+
 def logs(wire, lam):
     group = "/aws/lambda/f"
     call = wire.call
@@ -153,6 +174,7 @@ def main():
     urls(lam)
     calls(lam)
     events(lam)
+    sources(lam)
     logs(log, lam)
     sts.call("GetCallerIdentity")
     roles(iam)

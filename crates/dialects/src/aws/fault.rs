@@ -68,6 +68,10 @@ impl WireError {
     pub fn too_large(message: impl Into<String>) -> Self {
         Self::new(413, "RequestEntityTooLargeException", message)
     }
+    /// A stored row says what this version can't read.
+    pub fn unreadable(error: serde_json::Error) -> Self {
+        Self::internal(format!("a stored row can't be read: {error}"))
+    }
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(500, "ServiceException", message)
     }

@@ -31,5 +31,8 @@ pub const PENDING_WAIT: Duration = Duration::from_secs(10);
 /// Functions of one account, and versions of one function (ours; Lambda bounds both by code storage).
 pub const FUNCTIONS_MAX: usize = 10_000;
 pub const VERSIONS_MAX: usize = 10_000;
+/// Event source mappings of one account (ours), and filters of one mapping (Lambda Developer guide, "Event filtering").
+pub const SOURCES_MAX: usize = 10_000;
+pub const FILTERS_MAX: usize = 10;
 /// How much of a stream a metadata prelude may take (API Gateway, "response transfer mode").
 pub const PRELUDE_BYTES_MAX: usize = 16 * 1024;

@@ -19,7 +19,7 @@ use std::{
 
 pub fn reconcile(settings: &PlatformSettings, changed: &[Key], related: &dyn Rows) -> Vec<ModelOp> {
     let mut touched = BTreeSet::new();
-    for key in changed.iter().filter(|k| k.kind != rows::ROLE) {
+    for key in changed.iter().filter(|k| k.kind != rows::ROLE && k.kind != rows::SOURCE) {
         let name = key.name.split('/').next().unwrap_or_default();
         touched.insert((key.tenant.clone(), Arc::<str>::from(name)));
     }

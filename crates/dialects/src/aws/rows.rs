@@ -5,7 +5,7 @@ use super::fault::WireError;
 use bytes::Bytes;
 use model::{Expect, Key, Package, Resource, RevisionId, TenantId, Write, catalog::Cors, ports::Rows};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::{collections::BTreeMap, sync::Arc};
 
 pub const FUNCTION: &str = "lambda.function";
@@ -13,7 +13,9 @@ pub const VERSION: &str = "lambda.version";
 pub const ALIAS: &str = "lambda.alias";
 pub const URL: &str = "lambda.url";
 pub const ROLE: &str = "iam.role";
-pub const KINDS: &[&str] = &[FUNCTION, VERSION, ALIAS, URL, ROLE];
+/// Event source mappings, by their UUID.
+pub const SOURCE: &str = "lambda.source";
+pub const KINDS: &[&str] = &[FUNCTION, VERSION, ALIAS, URL, ROLE, SOURCE];
 
 /// Where a configuration stands on its way to being runnable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +167,19 @@ pub struct UrlRow {
     pub cors: Option<Cors>,
     pub created_ms: u64,
     pub modified_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SourceRow {
+    pub uuid: String,
+    pub function: String,
+    pub qualifier: Option<String>,
+    pub enabled: bool,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    pub modified_ms: u64,
+    /// What describes the source, as it was given.
+    pub members: Map<String, Value>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

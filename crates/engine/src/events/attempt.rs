@@ -5,7 +5,8 @@ use crate::catalog::resolve;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use model::{
-    Body, Call, Cause, Event, Failed, Fault, Frame, Function, Head, Principal, Reply, ReplyBody, Target, Unit,
+    Body, Call, Cause, Event, Failed, Fault, Frame, Function, FunctionName, Head, InstanceId, Principal, Reply, ReplyBody,
+    Target, Unit,
     catalog::{Destination, EventRule},
     event::{Attributes, Trigger},
     queue::{Finished, NewEvent, Queued, Settled, Why},
@@ -132,7 +133,8 @@ impl Events {
                     }
                 }
                 Err(why) => {
-                    tracing::warn!(id = %queued.id, function = %function.name, "no word of an event's end was sent: {why}")
+                    tracing::warn!(id = %queued.id, function = %function.name, "no word of an event's end was sent: {why}");
+                    settled = untold(settled, &to.function, &why);
                 }
             }
         }
@@ -146,6 +148,30 @@ impl Events {
         }
     }
 
+    /// The destination, when it is there and the function's own role may invoke it.
+    fn receiver(&self, function: &Function, to: &Destination, queued: &Queued, end: &End) -> Result<Arc<Function>, Fault> {
+        let unit = match &end.unit {
+            Some(unit) => unit.clone(),
+            None => resolve(function, queued.event.qualifier.as_deref(), self.engine.parts.chance)?,
+        };
+        let tenant = &function.tenant;
+        // No instance holds these credentials: the platform acts for the function.
+        let instance = InstanceId(uuid::Uuid::nil());
+        let caller = match &unit.role {
+            Some(role) => Principal::Role { tenant: tenant.clone(), role: role.clone(), instance },
+            None => Principal::Anonymous,
+        };
+        let target = Target {
+            tenant: tenant.clone(),
+            function: to.function.clone(),
+            qualifier: to.qualifier.clone(),
+            door: function.dialect,
+            caller,
+            context: Vec::new(),
+        };
+        self.engine.allowed(&target, Trigger::Invoke)
+    }
+
     fn word(
         &self,
         function: &Function,
@@ -155,8 +181,7 @@ impl Events {
         settled: &Settled,
         end: &End,
     ) -> Result<NewEvent, String> {
-        let receiver = self.engine.catalog().function(&function.tenant, to.function.as_str());
-        let receiver = receiver.ok_or_else(|| format!("its destination {} is not there", to.function))?;
+        let receiver = self.receiver(function, to, queued, end).map_err(|fault| fault.message)?;
         if queued.event.hops >= model::limits::HOPS_MAX {
             return Err(format!("functions called functions more than {} times in a row", model::limits::HOPS_MAX));
         }
@@ -177,6 +202,16 @@ impl Events {
             attributes: Vec::new(),
             body,
         })
+    }
+}
+
+/// An end of which its owner's destination heard nothing, with the reason; a failed event stays as a dead letter.
+fn untold(settled: Settled, to: &FunctionName, why: &str) -> Settled {
+    let words = format!("its destination {to} was not told: {why}");
+    match settled {
+        Settled::Dead { why, reason } => Settled::Dead { why, reason: format!("{words}; {reason}").into() },
+        Settled::Succeeded => Settled::Untold { reason: words.into() },
+        other => other,
     }
 }
 

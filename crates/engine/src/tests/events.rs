@@ -138,6 +138,35 @@ async fn word_of_an_end_goes_where_its_owner_wants_it() {
     assert_eq!(failed.why, Some(Why::Failed));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_its_role_may_not_invoke_is_not_told_and_the_end_says_so() {
+    let mut rig = Rig::new().await;
+    let (events, queue) = events(&rig, 10).await;
+    let to = Some(Destination { function: "heard".into(), qualifier: None });
+    rig.also("heard");
+    rig.deploy(|f| {
+        let rule = EventRule { attempts_max: 1, on_success: to.clone(), on_failure: to, ..EventRule::DEFAULT };
+        f.events.insert("".into(), rule);
+    });
+    for (stage, end) in [(Stage::Succeeded, "fine"), (Stage::DeadLettered, "Boom")] {
+        let id = accept(&rig, &events, "1").await;
+        *rig.rules.allow.lock().unwrap() = false;
+        let handed = rig.handed().await;
+        if stage == Stage::Succeeded {
+            handed.finish(end)
+        } else {
+            handed.report(end)
+        }
+        tokio::time::sleep(SECOND).await;
+        *rig.rules.allow.lock().unwrap() = true;
+        let view = queue.all().into_iter().find(|v| v.id == id).unwrap();
+        assert_eq!((view.stage, view.attempts.max(1)), (stage, 1));
+        assert!(view.reason.contains("heard was not told: not allowed"), "{}", view.reason);
+        assert!(stage == Stage::Succeeded || view.reason.contains("Boom"), "why it failed is kept: {}", view.reason);
+    }
+    assert!(queue.bodies("heard").is_empty());
+}
+
 async fn accept_until(queue: &MemoryQueue, lane: &str) {
     while queue.bodies(lane).is_empty() {
         tokio::time::sleep(MS).await;
@@ -181,6 +210,49 @@ async fn nothing_is_accepted_that_could_not_be_called() {
     *rig.rules.allow.lock().unwrap() = false;
     assert_eq!(cause(rig.target(), 1).await, Some(Cause::Denied));
     assert!(queue.all().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_stands_still_before_work_is_started_again_and_counted() {
+    let mut rig = Rig::new().await;
+    let (events, queue) = events(&rig, 10).await;
+    queue.stall(2);
+    accept(&rig, &events, "{}").await;
+    rig.handed().await.finish("at last");
+    tokio::time::sleep(MS).await;
+    assert_eq!((one(&queue).stage, events.view().restarts), (Stage::Succeeded, 2));
+    tokio::time::sleep(10 * MINUTE).await;
+    assert_eq!(events.view().restarts, 2, "nothing to do is no standstill");
+}
+
+struct Breaks(std::sync::atomic::AtomicBool);
+
+impl Outcomes for Breaks {
+    fn event(&self, _: &Finished<'_>) -> Option<Bytes> {
+        assert!(self.0.swap(true, std::sync::atomic::Ordering::SeqCst), "the word of an end breaks the attempt");
+        Some("worded".into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_panics_gives_its_event_back() {
+    let mut rig = Rig::new().await;
+    let queue = MemoryQueue::new(rig.engine.parts.clock.clone());
+    let events = Events::new(rig.engine.clone(), queue.clone(), 10);
+    events.connect(Arc::new(Breaks(false.into())));
+    tokio::spawn(events.clone().run());
+    rig.also("heard");
+    rig.deploy(|f| {
+        let on_success = Some(Destination { function: "heard".into(), qualifier: None });
+        f.events.insert("".into(), EventRule { on_success, ..EventRule::DEFAULT });
+    });
+    let id = accept(&rig, &events, "{}").await;
+    rig.handed().await.finish("once");
+    let again = rig.handed().await;
+    assert_eq!((again.event().id, again.event().attempt), (id, 1), "what came of the first is not known");
+    again.finish("twice");
+    accept_until(&queue, "heard").await;
+    assert_eq!((one(&queue).stage, queue.bodies("heard").len()), (Stage::Succeeded, 1));
 }
 
 #[tokio::test(start_paused = true)]

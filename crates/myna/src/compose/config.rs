@@ -72,6 +72,8 @@ struct EventsFile {
     in_flight: Option<usize>,
     /// Seconds between the first two attempts.
     retry_s: Option<u64>,
+    /// Of so many ended events is kept what became of them.
+    ended_max: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -104,6 +106,7 @@ pub struct Config {
     pub prestarted: usize,
     pub events_in_flight: usize,
     pub event_retry_base: Duration,
+    pub events_ended_max: usize,
     pub log_age: Duration,
     pub log_bytes: u64,
     pub record_age: Duration,
@@ -155,6 +158,7 @@ impl Config {
             prestarted: engine.prestarted.unwrap_or(2),
             events_in_flight: file.events.in_flight.unwrap_or(100),
             event_retry_base: Duration::from_secs(file.events.retry_s.unwrap_or(60)),
+            events_ended_max: file.events.ended_max.unwrap_or_else(|| store::Options::default().queue.ended_max),
             log_age: Duration::from_secs(file.retention.log_days.unwrap_or(14) * DAY),
             log_bytes: file.retention.log_mib_per_function.unwrap_or(64) << 20,
             record_age: Duration::from_secs(file.retention.record_days.unwrap_or(14) * DAY),
@@ -238,8 +242,9 @@ mod tests {
         assert_eq!((region, account), (Some(made.region), Some(made.account)));
         assert_eq!((memory_overcommit, concurrency), (Some(made.memory_overcommit), Some(made.concurrency)));
         assert_eq!((keep_alive, prestarted), (Some("auto".into()), Some(made.prestarted)));
-        let EventsFile { in_flight, retry_s } = events;
+        let EventsFile { in_flight, retry_s, ended_max } = events;
         assert_eq!((in_flight, retry_s), (Some(made.events_in_flight), Some(made.event_retry_base.as_secs())));
+        assert_eq!(ended_max, Some(made.events_ended_max));
         let RetentionFile { log_days, log_mib_per_function, record_days, package_days } = retention;
         let days = |n: Option<u64>| Some(Duration::from_secs(n? * DAY));
         assert_eq!((days(log_days), days(record_days)), (Some(made.log_age), Some(made.record_age)));

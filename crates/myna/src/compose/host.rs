@@ -370,6 +370,7 @@ pub fn store_options(config: &Config) -> store::Options {
     options.logs.group_bytes_max = config.log_bytes;
     options.records.age_max = config.record_age;
     options.packages.unreferenced_for = config.package_age;
+    options.queue.ended_max = config.events_ended_max;
     options
 }
 

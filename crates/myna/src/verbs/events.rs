@@ -4,13 +4,13 @@ use crate::{
     admin::wire::{Count, EventShown, LaneRow},
     cli::{
         Ctx,
-        problem::Done,
+        problem::{Done, Exit, Problem},
         units::{bytes, now_ms, span},
     },
     platform::{Api, http::segment},
 };
 use http::Method;
-use model::queue::EventView;
+use model::queue::{EventView, Stage, Why};
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
@@ -22,6 +22,7 @@ Examples:
   myna events list hello                         its events, the oldest first
   myna events list hello --stage queued
   myna events show 000000000001-…                one event: where it is, and its payload
+  myna events follow 000000000001-…              tell each change until it has ended
   myna events cancel 000000000001-…
   myna events pause hello                        try none until it is resumed
   myna events resume hello
@@ -47,6 +48,11 @@ enum What {
     /// Show one event and its payload.
     Show {
         /// Its id: the request id that the caller got.
+        id: String,
+    },
+    /// Tell each change of an event's state until it has ended.
+    Follow {
+        /// Its id.
         id: String,
     },
     /// Cancel an event that waits.
@@ -121,6 +127,7 @@ pub async fn run(ctx: &Ctx, args: &Args) -> Done {
         None => lanes(ctx, &api).await,
         Some(What::List { name, stage, limit }) => list(ctx, &api, name.as_deref(), stage.as_deref(), *limit).await,
         Some(What::Show { id }) => show(ctx, &api, id).await,
+        Some(What::Follow { id }) => follow(ctx, &api, id).await,
         Some(What::Cancel { id }) => {
             let path = format!("/admin/v1/events/{}/cancel", segment(id));
             tell(ctx, &api.json(Method::POST, &path, None).await?, |_| format!("{id} is cancelled"))
@@ -218,6 +225,49 @@ fn row(e: &EventView) -> Vec<String> {
 
 fn word(e: &EventView) -> String {
     serde_json::to_value(e.stage).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// How often its state is asked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+async fn follow(ctx: &Ctx, api: &Api, id: &str) -> Done {
+    let path = format!("/admin/v1/events/{}", segment(id));
+    let mut told = None;
+    loop {
+        let e = api.read::<EventShown>(&path).await?.event;
+        let state = (e.stage, e.attempts, e.due_ms, e.reason.clone());
+        if told.as_ref() != Some(&state) {
+            told = Some(state);
+            if ctx.out.json {
+                ctx.out.json(&e);
+            } else {
+                ctx.out.line(change(&e, now_ms()));
+            }
+        }
+        match (e.stage, e.why) {
+            (Stage::Queued | Stage::Running, _) => tokio::time::sleep(LOOK_EVERY).await,
+            (Stage::Succeeded, _) => return Ok(()),
+            (_, Some(Why::Failed)) => return Err(Problem::silent(Exit::Function)),
+            _ => return Err(Problem::silent(Exit::Failed)),
+        }
+    }
+}
+
+/// A state in a line.
+fn change(e: &EventView, now_ms: u64) -> String {
+    let mut text = match e.stage {
+        Stage::Running => format!("running, try {}", e.attempts + 1),
+        Stage::Queued if e.due_ms > now_ms => {
+            format!("queued, due in {}", span(Duration::from_millis(e.due_ms - now_ms)))
+        }
+        Stage::Queued => word(e),
+        _ => format!("{} after {} tries", word(e), e.attempts),
+    };
+    if !e.reason.is_empty() {
+        text.push_str(": ");
+        text.push_str(&e.reason);
+    }
+    text
 }
 
 async fn show(ctx: &Ctx, api: &Api, id: &str) -> Done {

@@ -58,7 +58,7 @@ pub async fn run(ctx: &Ctx, args: Args) -> Done {
             ctx.out.json(&json!({ "request_id": id }));
         } else {
             ctx.out.line(&id);
-            ctx.out.note(format!("accepted; what becomes of it: myna events show {id}"));
+            ctx.out.note(format!("accepted; what becomes of it: myna events follow {id}"));
         }
         return Ok(());
     }

@@ -1,33 +1,36 @@
 //! Bodies that are too large for the log: a file each, written and synced before the log speaks of it.
 
-use super::index::checksum;
+use super::{disk::Disk, index::checksum};
 use crate::Error;
 use bytes::Bytes;
 use model::InvocationId;
 use std::{
-    fs::File,
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 #[derive(Clone)]
-pub(super) struct Bodies(PathBuf);
+pub(super) struct Bodies {
+    folder: PathBuf,
+    disk: Arc<dyn Disk>,
+}
 
 impl Bodies {
-    pub(super) fn open(folder: &Path) -> Result<Self, Error> {
+    pub(super) fn open(folder: &Path, disk: Arc<dyn Disk>) -> Result<Self, Error> {
         let path = folder.join("bodies");
         std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&path).map_err(Error::io("create", &path))?;
-        Ok(Self(path))
+        Ok(Self { folder: path, disk })
     }
 
     /// Its checksum; on stable storage when this returns.
     pub(super) fn write(&self, id: InvocationId, body: &[u8]) -> io::Result<u32> {
         let path = self.path(id);
-        let written = File::options().write(true).create_new(true).mode(0o600).open(&path).and_then(|mut file| {
-            file.write_all(body)?;
-            file.sync_all()?;
-            File::open(&self.0)?.sync_all()
+        let written = self.disk.create(&path).and_then(|file| {
+            file.write_at(body, 0)?;
+            file.sync()?;
+            self.disk.sync_folder(&self.folder)
         });
         written.inspect_err(|_| self.remove(id))?;
         Ok(checksum(id, body))
@@ -38,7 +41,7 @@ impl Bodies {
     }
 
     pub(super) fn remove(&self, id: InvocationId) {
-        if let Err(error) = std::fs::remove_file(self.path(id))
+        if let Err(error) = self.disk.remove(&self.path(id))
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(%id, "the body of an ended event stays: {error}");
@@ -47,12 +50,12 @@ impl Bodies {
 
     /// Every body that is there, and whose it is.
     pub(super) fn all(&self) -> io::Result<Vec<InvocationId>> {
-        let names = std::fs::read_dir(&self.0)?.map(|entry| entry.map(|e| e.file_name()));
+        let names = std::fs::read_dir(&self.folder)?.map(|entry| entry.map(|e| e.file_name()));
         let names = names.collect::<io::Result<Vec<_>>>()?;
         Ok(names.iter().filter_map(|n| n.to_str()?.parse().ok().map(InvocationId)).collect())
     }
 
     fn path(&self, id: InvocationId) -> PathBuf {
-        self.0.join(id.to_string())
+        self.folder.join(id.to_string())
     }
 }

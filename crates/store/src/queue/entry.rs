@@ -226,6 +226,10 @@ fn encode_settled(out: &mut Vec<u8>, settled: &Settled) {
             out.push(why_number(*why));
             put_bytes(out, reason.as_bytes());
         }
+        Settled::Untold { reason } => {
+            out.push(5);
+            put_bytes(out, reason.as_bytes());
+        }
     }
 }
 
@@ -236,6 +240,7 @@ fn decode_settled(r: &mut Reader<'_>) -> Option<Settled> {
         2 => Settled::Dead { why: why_of(r.byte()?)?, reason: r.text()? },
         3 => Settled::Cancelled,
         4 => Settled::Failed { why: why_of(r.byte()?)?, reason: r.text()? },
+        5 => Settled::Untold { reason: r.text()? },
         _ => return None,
     })
 }
@@ -295,7 +300,8 @@ mod tests {
         let again = Settled::Again { due_ms: 1, counted: true, reason: "r".into() };
         let dead = Settled::Dead { why: Why::Expired, reason: "r".into() };
         let failed = Settled::Failed { why: Why::Failed, reason: "r".into() };
-        for settled in [again, dead, failed, Settled::Cancelled] {
+        let untold = Settled::Untold { reason: "r".into() };
+        for settled in [again, dead, failed, untold, Settled::Cancelled] {
             all.push(Entry::Settle { seq: 1, at_ms: 2, settled, then: vec![] });
         }
         all.extend(CONTROLS.iter().map(|c| Entry::Control { lane: lane.clone(), at_ms: 1, control: c.clone(), up_to: 2 }));

@@ -2,7 +2,8 @@
 
 use super::{
     bodies::Bodies,
-    index::{Applied, Index},
+    disk::Disk,
+    index::{Applied, Index, Keep},
     log::Synced,
 };
 use crate::segments;
@@ -19,21 +20,20 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 /// Followed in one transaction.
 const GROUP_BYTES_MAX: usize = 4 << 20;
-/// Followed between two checkpoints; as much is read again after a crash.
-const CHECKPOINT_BYTES: usize = 32 << 20;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
-const FORGET_EVERY: Duration = Duration::from_secs(30);
 const FORGET_AT_ONCE: usize = 5000;
 /// A disk that was full may have room again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long ended events can be asked for.
+/// How long ended events can be asked for, and how many that left no dead letter.
 #[derive(Clone, Debug)]
 pub(super) struct Retention {
-    pub succeeded: Duration,
+    pub ended: Duration,
+    pub ended_max: usize,
     pub dead: Duration,
 }
 
@@ -46,6 +46,8 @@ pub(super) struct Board {
     /// Events with an attempt under way, or settled and not followed yet: lane and key.
     pub taken: Mutex<Attempts>,
     pub tell: OnceLock<Tell>,
+    /// How many of the log's entries can be read.
+    pub followed: watch::Sender<u64>,
 }
 
 impl Board {
@@ -67,32 +69,36 @@ pub(super) struct Follower {
     pub board: Arc<Board>,
     pub bodies: Bodies,
     pub clock: Arc<dyn Clock>,
+    pub disk: Arc<dyn Disk>,
     pub folder: PathBuf,
     pub retention: Retention,
     /// The oldest segment that may still be there.
     pub oldest: u32,
     pub since_checkpoint: usize,
+    pub forget_every: Duration,
+    pub checkpoint_bytes: usize,
 }
 
 impl Follower {
     pub(super) fn run(mut self, log: &Receiver<Synced>) {
         let (mut checkpointed, mut forgot) = (Instant::now(), Instant::now());
-        let mut open = true;
+        let (mut open, mut more) = (true, false);
         while open {
-            match log.recv_timeout(CHECKPOINT_EVERY) {
+            // Forgetting goes on between what comes in, never before it.
+            match log.recv_timeout(if more { Duration::ZERO } else { CHECKPOINT_EVERY }) {
                 Ok(first) => self.follow(first, log),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => open = false,
             }
-            if self.since_checkpoint >= CHECKPOINT_BYTES
+            if self.since_checkpoint >= self.checkpoint_bytes
                 || (self.since_checkpoint > 0 && checkpointed.elapsed() >= CHECKPOINT_EVERY)
                 || !open
             {
                 self.checkpoint();
                 checkpointed = Instant::now();
             }
-            if open && forgot.elapsed() >= FORGET_EVERY {
-                self.forget();
+            if open && (more || forgot.elapsed() >= self.forget_every) {
+                more = self.forget();
                 forgot = Instant::now();
             }
         }
@@ -107,7 +113,7 @@ impl Follower {
             group.push(more);
         }
         let last = group.last().expect("it has its first");
-        let (segment, offset) = (last.segment, last.offset);
+        let (segment, offset, count) = (last.segment, last.offset, last.count);
         let applied = loop {
             match self.index.apply(group.iter().flat_map(|s| &s.entries), segment, offset) {
                 Ok(applied) => break applied,
@@ -118,6 +124,7 @@ impl Follower {
         };
         self.since_checkpoint += bytes;
         self.publish(applied);
+        self.board.followed.send_replace(count);
         let told = group.into_iter().flat_map(|s| s.applied);
         told.for_each(|reply| drop(reply.send(Ok(()))));
     }
@@ -147,7 +154,7 @@ impl Follower {
                 self.since_checkpoint = 0;
                 let followed = self.index.followed_segment();
                 for number in self.oldest..followed {
-                    match std::fs::remove_file(segments::path(&self.folder, number)) {
+                    match self.disk.remove(&segments::path(&self.folder, number)) {
                         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                             return tracing::warn!("a segment of the event log that is not needed any more stays: {e}");
                         }
@@ -161,18 +168,20 @@ impl Follower {
         }
     }
 
-    fn forget(&mut self) {
+    /// Some of what is not kept any longer. Gives whether there may be more.
+    fn forget(&mut self) -> bool {
         let now = self.clock.wall_ms();
-        let before = |age: Duration| now.saturating_sub(age.as_millis() as u64);
-        loop {
-            match self.index.forget(before(self.retention.succeeded), before(self.retention.dead), FORGET_AT_ONCE) {
-                Ok((applied, more)) => {
-                    self.publish(applied);
-                    if !more {
-                        return;
-                    }
-                }
-                Err(error) => return tracing::error!("ended events can't be forgotten: {error}"),
+        let from = |age: Duration| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let Retention { ended, ended_max, dead } = self.retention;
+        let keep = Keep { closed_from_ms: from(ended), closed_max: ended_max, dead_from_ms: from(dead) };
+        match self.index.forget(&keep, FORGET_AT_ONCE) {
+            Ok((applied, more)) => {
+                self.publish(applied);
+                more
+            }
+            Err(error) => {
+                tracing::error!("ended events can't be forgotten: {error}");
+                false
             }
         }
     }

@@ -35,7 +35,10 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS waiting ON events (lane, due_ms, seq) WHERE state = 0;
     CREATE INDEX IF NOT EXISTS keyed ON events (lane, key, seq) WHERE state = 0 AND key IS NOT NULL;
     CREATE INDEX IF NOT EXISTS dead ON events (lane, seq) WHERE state = 2;
-    CREATE INDEX IF NOT EXISTS ended ON events (ended_ms) WHERE state <> 0;
+    CREATE INDEX IF NOT EXISTS letters ON events (seq) WHERE state = 2;
+    DROP INDEX IF EXISTS ended;
+    CREATE INDEX IF NOT EXISTS closed ON events (ended_ms, seq) WHERE state IN (1, 3, 4);
+    CREATE INDEX IF NOT EXISTS buried ON events (ended_ms, seq) WHERE state = 2;
     CREATE TABLE IF NOT EXISTS followed (one INTEGER PRIMARY KEY CHECK (one = 1), segment INTEGER NOT NULL, offset INTEGER NOT NULL) STRICT;
     INSERT OR IGNORE INTO followed VALUES (1, 0, 0);
 ";
@@ -177,42 +180,49 @@ impl Index {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get::<_, i64>(0)).map(|busy| busy == 0)
     }
 
-    /// Forget what ended before a time, and the oldest beyond a count; some at a time. Gives whether there may be more.
-    pub(super) fn forget(
-        &mut self,
-        succeeded_before_ms: u64,
-        dead_before_ms: u64,
-        limit: usize,
-    ) -> rusqlite::Result<(Applied, bool)> {
+    /// Forget what ended too long ago, and of what left no dead letter the oldest beyond a count; some at a time. Gives whether
+    /// there may be more.
+    pub(super) fn forget(&mut self, keep: &Keep, limit: usize) -> rusqlite::Result<(Applied, bool)> {
         let mut applied = Applied::default();
         let transaction = self.connection.transaction()?;
-        let mut gone = 0;
+        let closed = "state IN (1, 3, 4)";
+        let beyond = format!("SELECT ended_ms, seq FROM events WHERE {closed} ORDER BY ended_ms DESC, seq DESC LIMIT 1 OFFSET ?");
+        let beyond = transaction.prepare_cached(&beyond)?.query_row([keep.closed_max as i64], |r| Ok((r.get(0)?, r.get(1)?)));
+        // The older of the two bounds is within the younger.
+        let (at, seq): (i64, i64) = beyond.optional()?.unwrap_or((0, 0)).max((keep.closed_from_ms as i64, 0));
+        let old = format!("SELECT seq FROM events WHERE {closed} AND (ended_ms, seq) <= (?, ?) ORDER BY ended_ms, seq LIMIT ?");
+        let old = seqs(&transaction, &old, params![at, seq, limit as i64])?;
+        let dead = "SELECT seq FROM events WHERE state = 2 AND ended_ms < ? ORDER BY ended_ms, seq LIMIT ?";
+        let dead = seqs(&transaction, dead, params![keep.dead_from_ms as i64, limit as i64])?;
         {
-            let mut old = transaction.prepare_cached(
-                "SELECT seq, lane, state, id, body IS NULL FROM events
-                 WHERE state <> 0 AND ended_ms < max(?1, ?2) AND (ended_ms < ?1 OR state = 2) AND (state <> 2 OR ended_ms < ?2)
-                 ORDER BY ended_ms LIMIT ?3",
-            )?;
-            let found: Vec<(i64, i64, u8, Vec<u8>, bool)> = old
-                .query_map(params![succeeded_before_ms as i64, dead_before_ms as i64, limit as i64], |r| {
-                    Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?))
-                })?
-                .collect::<Result<_, _>>()?;
+            let mut letter = transaction.prepare_cached("SELECT lane, id, body IS NULL FROM events WHERE seq = ?")?;
             let mut delete = transaction.prepare_cached("DELETE FROM events WHERE seq = ?")?;
-            for (seq, lane, state, id, file) in &found {
-                delete.execute([seq])?;
-                if *state == DEAD {
-                    let view = self.lanes.touch(*lane);
-                    view.dead = view.dead.saturating_sub(1);
-                    applied.files.extend(id_from(id).filter(|_| *file));
-                }
+            for seq in &dead {
+                let (lane, id, file): (i64, Vec<u8>, bool) =
+                    letter.query_row([seq], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
+                let view = self.lanes.touch(lane);
+                view.dead = view.dead.saturating_sub(1);
+                applied.files.extend(id_from(&id).filter(|_| file));
             }
-            gone = gone.max(found.len());
+            for seq in old.iter().chain(&dead) {
+                delete.execute([seq])?;
+            }
         }
         Step { transaction: &transaction, lanes: &mut self.lanes, applied: &mut applied }.lanes()?;
         transaction.commit()?;
-        Ok((applied, gone == limit))
+        Ok((applied, old.len() == limit || dead.len() == limit))
     }
+}
+
+/// What of the ended events is kept.
+pub(super) struct Keep {
+    pub closed_from_ms: u64,
+    pub closed_max: usize,
+    pub dead_from_ms: u64,
+}
+
+fn seqs(c: &Connection, query: &str, values: impl rusqlite::Params) -> rusqlite::Result<Vec<i64>> {
+    c.prepare_cached(query)?.query_map(values, |r| r.get(0))?.collect()
 }
 
 /// One transaction's work.
@@ -302,10 +312,11 @@ impl Step<'_, '_> {
                 let counted = i64::from(*why == Why::Failed);
                 dead.execute(params![counted, at_ms as i64, why_number(*why), &**reason, seq as i64])?;
             }
-            Settled::Succeeded | Settled::Cancelled | Settled::Failed { .. } => {
+            Settled::Succeeded | Settled::Untold { .. } | Settled::Cancelled | Settled::Failed { .. } => {
                 let (state, counted, why, reason) = match settled {
                     Settled::Failed { why, reason } => (FAILED, *why == Why::Failed, Some(why_number(*why)), &**reason),
                     Settled::Succeeded => (SUCCEEDED, true, None, ""),
+                    Settled::Untold { reason } => (SUCCEEDED, true, None, &**reason),
                     _ => (CANCELLED, false, None, ""),
                 };
                 let mut end = self.transaction.prepare_cached(
@@ -428,6 +439,14 @@ pub(super) fn find(c: &Connection, tenant: &TenantId, id: InvocationId) -> rusql
     query.query_row(params![seq, id, tenant.as_str()], view).optional()
 }
 
+/// Those of these numbers that are there, of a tenant and perhaps a function.
+pub(super) fn some(c: &Connection, q: &EventQuery, seqs: &[u64]) -> rusqlite::Result<Vec<EventView>> {
+    let mut query = c.prepare_cached(&format!("{VIEW} WHERE seq = ? AND tenant = ? AND (?3 IS NULL OR function = ?3)"))?;
+    let function = q.function.as_ref().map(|f| f.as_str());
+    let found = seqs.iter().map(|seq| query.query_row(params![*seq as i64, q.tenant.as_str(), function], view).optional());
+    found.filter_map(Result::transpose).take(q.limit).collect()
+}
+
 pub(super) fn body(c: &Connection, tenant: &TenantId, id: InvocationId) -> rusqlite::Result<Option<Body>> {
     let mut query = c.prepare_cached(
         "SELECT body, bytes, crc FROM events JOIN lanes USING (lane) WHERE seq = ? AND id = ? AND tenant = ? AND state IN (0, 2)",
@@ -454,12 +473,15 @@ pub(super) fn list(c: &Connection, q: &EventQuery) -> rusqlite::Result<Vec<Event
         },
         None => None,
     };
-    // Dead letters have an index of their own: a hundred thousand of them are found among millions.
-    let from = match (lane, state) {
-        (Some(_), Some(DEAD)) => "WHERE lane = ?2 AND state = 2 AND ?3 = 2",
-        _ => "WHERE (?2 IS NULL OR lane = ?2) AND (?3 IS NULL OR state = ?3)",
+    // What has ended is found among millions that wait by indices of its own.
+    let (index, only) = match (lane, state) {
+        (_, None | Some(QUEUED)) => ("", "(?2 IS NULL OR lane = ?2) AND (?3 IS NULL OR state = ?3)"),
+        (Some(_), Some(DEAD)) => ("INDEXED BY dead", "lane = ?2 AND state = 2 AND ?3 = 2"),
+        (None, Some(DEAD)) => ("INDEXED BY letters", "?2 IS NULL AND state = 2 AND ?3 = 2"),
+        _ => ("INDEXED BY closed", "(?2 IS NULL OR lane = ?2) AND state IN (1, 3, 4) AND state = ?3"),
     };
-    let mut query = c.prepare_cached(&format!("{VIEW} {from} AND tenant = ?1 AND seq > ?4 ORDER BY seq LIMIT ?5"))?;
+    let from = VIEW.replace("FROM events", &format!("FROM events {index}"));
+    let mut query = c.prepare_cached(&format!("{from} WHERE {only} AND tenant = ?1 AND seq > ?4 ORDER BY seq LIMIT ?5"))?;
     let found = query.query_map(params![q.tenant.as_str(), lane, state, q.after as i64, q.limit as i64], view)?;
     found.collect()
 }

@@ -5,13 +5,14 @@
 //! again: the kernel may have dropped the pages, and a later success would say nothing of them (the log is *broken* until the
 //! next start reads what is really there).
 
-use super::entry::Entry;
+use super::{
+    disk::{Disk, Kept},
+    entry::Entry,
+};
 use crate::{Error, segments};
 use model::{Cause, Fault, Loops};
 use std::{
-    fs::File,
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread::JoinHandle,
@@ -34,18 +35,19 @@ pub(super) struct Synced {
     pub entries: Vec<Entry>,
     pub segment: u32,
     pub offset: u64,
+    /// How many entries were left with the log up to the last of these.
+    pub count: u64,
     /// What to tell when they are in the index too.
     pub applied: Vec<Reply>,
     pub bytes: usize,
 }
 
-/// What makes a file's bytes survive a power cut; tests let it fail.
-pub(super) type Sync = Arc<dyn Fn(&File) -> io::Result<()> + Send + std::marker::Sync>;
-
 #[derive(Default)]
 struct Waiting {
     jobs: Vec<Job>,
     bytes: usize,
+    /// Entries that were left here since the start.
+    count: u64,
     closed: bool,
     /// Why nothing is accepted any more.
     broken: Option<String>,
@@ -70,14 +72,14 @@ impl Log {
         folder: &Path,
         number: u32,
         bounds: Bounds,
-        sync: Sync,
+        disk: Arc<dyn Disk>,
         index: mpsc::SyncSender<Synced>,
         loops: &Arc<Loops>,
     ) -> Result<Self, Error> {
         let waiting = Arc::new((Mutex::new(Waiting::default()), Condvar::new()));
-        let ahead = Ahead { folder: folder.to_owned(), next: number, size: bounds.segment_bytes, making: None };
+        let ahead = Ahead { disk, folder: folder.to_owned(), next: number, size: bounds.segment_bytes, making: None };
         let (segment, framed) = (None, Vec::new());
-        let writer = Writer { waiting: waiting.clone(), segment, ahead, sync, index, bounds: bounds.clone(), framed };
+        let writer = Writer { waiting: waiting.clone(), segment, ahead, index, bounds: bounds.clone(), framed, count: 0 };
         let (mut writer, watching) = (Some(writer), loops.clone());
         let thread = std::thread::Builder::new()
             .name("queue-log".into())
@@ -109,6 +111,7 @@ impl Log {
             return Err(Fault::new(Cause::Exhausted, text).detail("queue").retry_after(Duration::from_secs(1)));
         }
         waiting.bytes += record.len();
+        waiting.count += 1;
         waiting.jobs.push(Job { entry, record, synced, applied });
         let first = waiting.jobs.len() == 1;
         drop(waiting);
@@ -126,6 +129,11 @@ impl Log {
         if thread.is_some_and(|t| t.join().is_err()) {
             tracing::error!("the event log's thread panicked");
         }
+    }
+
+    /// How many entries were left with it.
+    pub(super) fn count(&self) -> u64 {
+        self.lock().count
     }
 
     pub(super) fn broken(&self) -> Option<String> {
@@ -147,10 +155,10 @@ struct Writer {
     waiting: Arc<(Mutex<Waiting>, Condvar)>,
     segment: Option<Segment>,
     ahead: Ahead,
-    sync: Sync,
     index: mpsc::SyncSender<Synced>,
     bounds: Bounds,
     framed: Vec<u8>,
+    count: u64,
 }
 
 impl Writer {
@@ -181,6 +189,7 @@ impl Writer {
     }
 
     fn commit(&mut self, mut group: Vec<Job>, bytes: u64) {
+        self.count += group.len() as u64;
         match self.write(&group, bytes) {
             Ok((segment, offset)) => {
                 // Whoever has gone meanwhile doesn't hear it; the event is kept all the same.
@@ -188,7 +197,8 @@ impl Writer {
                 let applied = group.iter_mut().filter_map(|j| j.applied.take()).collect();
                 let entries = group.into_iter().map(|j| j.entry).collect();
                 // Waits while the index lags behind, which in the end refuses new events at the door.
-                let _ = self.index.send(Synced { entries, segment, offset, applied, bytes: self.framed.len() });
+                let _ =
+                    self.index.send(Synced { entries, segment, offset, count: self.count, applied, bytes: self.framed.len() });
             }
             Err(fault) => {
                 let replies = group.into_iter().flat_map(|j| [j.synced, j.applied]).flatten();
@@ -211,8 +221,8 @@ impl Writer {
         for job in group {
             segments::frame(&mut self.framed, segment.salt, |out| out.extend_from_slice(&job.record));
         }
-        segment.file.write_all_at(&self.framed, segment.length).map_err(|e| no_room(&e))?;
-        if let Err(e) = (self.sync)(&segment.file) {
+        segment.file.write_at(&self.framed, segment.length).map_err(|e| no_room(&e))?;
+        if let Err(e) = segment.file.sync() {
             let why = format!("a sync of {} failed ({e})", segment.path.display());
             tracing::error!("{why}; no event is accepted any more until the platform is restarted");
             lock(&self.waiting.0).broken = Some(why.clone());
@@ -241,7 +251,7 @@ fn no_room(error: &io::Error) -> Fault {
 
 /// A file of zeroes that becomes entries from its beginning on.
 struct Segment {
-    file: File,
+    file: Arc<dyn Kept>,
     path: PathBuf,
     number: u32,
     salt: u32,
@@ -250,22 +260,27 @@ struct Segment {
 }
 
 impl Segment {
-    fn make(folder: &Path, number: u32, size: u64) -> io::Result<Self> {
+    fn make(disk: &dyn Disk, folder: &Path, number: u32, size: u64) -> io::Result<Self> {
         let path = segments::path(folder, number);
         let fresh = path.with_extension("new");
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        // What there was no room for must not hold the room that is left.
+        Self::fill(disk, folder, &fresh, path, number, size).inspect_err(|_| drop(disk.remove(&fresh)))
+    }
+
+    fn fill(disk: &dyn Disk, folder: &Path, fresh: &Path, path: PathBuf, number: u32, size: u64) -> io::Result<Self> {
+        let file = disk.create(fresh)?;
         let (salt, preamble) = segments::preamble();
         let zeroes = vec![0; 1 << 20];
         let mut at = 0;
         while at < size {
             let part = zeroes.len().min((size - at) as usize);
-            file.write_all_at(&zeroes[..part], at)?;
+            file.write_at(&zeroes[..part], at)?;
             at += part as u64;
         }
-        file.write_all_at(&preamble, 0)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, &path)?;
-        File::open(folder)?.sync_all()?;
+        file.write_at(&preamble, 0)?;
+        file.sync()?;
+        disk.rename(fresh, &path)?;
+        disk.sync_folder(folder)?;
         Ok(Self { file, path, number, salt, length: preamble.len() as u64, size })
     }
 
@@ -276,6 +291,7 @@ impl Segment {
 
 /// Makes the next segment while the present one fills.
 struct Ahead {
+    disk: Arc<dyn Disk>,
     folder: PathBuf,
     next: u32,
     size: u64,
@@ -295,11 +311,11 @@ impl Ahead {
     fn next(&mut self) -> io::Result<Segment> {
         let made = match self.making.take() {
             Some(making) => making.join().unwrap_or_else(|_| Err(io::Error::other("making a segment panicked"))),
-            None => Segment::make(&self.folder, self.next, self.size),
+            None => Segment::make(&*self.disk, &self.folder, self.next, self.size),
         }?;
         self.next = made.number + 1;
-        let (folder, number, size) = (self.folder.clone(), self.next, self.size);
-        let make = move || Segment::make(&folder, number, size);
+        let (disk, folder, number, size) = (self.disk.clone(), self.folder.clone(), self.next, self.size);
+        let make = move || Segment::make(&*disk, &folder, number, size);
         // Without the thread the next one is made when it is needed.
         self.making = std::thread::Builder::new().name("queue-ahead".into()).spawn(make).ok();
         Ok(made)

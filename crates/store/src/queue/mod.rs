@@ -5,6 +5,7 @@
 //! Which events have an attempt under way is kept in memory alone: they end with this process, and are offered again.
 
 mod bodies;
+pub(crate) mod disk;
 mod entry;
 mod follow;
 mod index;
@@ -13,6 +14,7 @@ mod log;
 use crate::{Error, options::QueueLimits, segments};
 use bodies::Bodies;
 use bytes::Bytes;
+use disk::Disk;
 use entry::{Entry, Kept, Put, id_of, reason};
 use follow::{Board, Follower, Retention};
 use index::Index;
@@ -32,9 +34,12 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
+    time::Duration,
 };
 use tokio::sync::oneshot;
 
+/// How long a question about a new event waits for the index.
+const BEHIND_MAX: Duration = Duration::from_secs(2);
 /// Groups of entries that wait for the index.
 const LAG_MAX: usize = 64;
 
@@ -42,9 +47,13 @@ pub struct QueueStore {
     log: Log,
     board: Arc<Board>,
     bodies: Bodies,
+    /// For attempts, and for what owners ask: a long list must not hold up attempts.
     reader: Reader,
+    owners: Reader,
     clock: Arc<dyn Clock>,
     limits: QueueLimits,
+    /// The first event of this process, and the next.
+    first: u64,
     seq: AtomicU64,
     follower: Mutex<Option<JoinHandle<()>>>,
     /// What was found broken in the log, named.
@@ -53,7 +62,7 @@ pub struct QueueStore {
 
 impl QueueStore {
     pub(crate) fn open(directory: &Path, limits: &QueueLimits, clock: Arc<dyn Clock>, loops: &Arc<Loops>) -> Result<Self, Error> {
-        Self::open_with(directory, limits, clock, loops, Arc::new(|file| file.sync_data()))
+        Self::open_with(directory, limits, clock, loops, Arc::new(disk::Machine))
     }
 
     pub(crate) fn open_with(
@@ -61,10 +70,10 @@ impl QueueStore {
         limits: &QueueLimits,
         clock: Arc<dyn Clock>,
         loops: &Arc<Loops>,
-        sync: log::Sync,
+        disk: Arc<dyn Disk>,
     ) -> Result<Self, Error> {
         let folder = directory.join("queue");
-        let bodies = Bodies::open(&folder)?;
+        let bodies = Bodies::open(&folder, disk.clone())?;
         let file = folder.join("events.db");
         let (mut index, followed) = Index::open(&file)?;
         let mut damaged = Vec::new();
@@ -78,16 +87,19 @@ impl QueueStore {
         let (tx, rx) = mpsc::sync_channel(LAG_MAX);
         let bounds =
             Bounds { segment_bytes: limits.segment_bytes, pending_bytes_max: limits.pending_bytes_max, group_bytes_max: 4 << 20 };
-        let log = Log::start(&folder, read.next, bounds, sync, tx, loops)?;
+        let log = Log::start(&folder, read.next, bounds, disk.clone(), tx, loops)?;
         let follower = Follower {
             index,
             board: board.clone(),
             bodies: bodies.clone(),
             clock: clock.clone(),
+            disk,
             folder: folder.clone(),
-            retention: Retention { succeeded: limits.succeeded_age_max, dead: limits.dead_age_max },
+            retention: Retention { ended: limits.ended_age_max, ended_max: limits.ended_max, dead: limits.dead_age_max },
             oldest: read.oldest,
             since_checkpoint: 1,
+            forget_every: limits.forget_every,
+            checkpoint_bytes: limits.checkpoint_bytes,
         };
         let watching = loops.clone();
         // It can't go on where it panicked: tried again it ends the platform, and the next start reads the log.
@@ -99,9 +111,11 @@ impl QueueStore {
             log,
             board,
             bodies,
-            reader: Reader::start(&file, loops)?,
+            reader: Reader::start("queue-read", &file, loops)?,
+            owners: Reader::start("queue-list", &file, loops)?,
             clock,
             limits: limits.clone(),
+            first: seq + 1,
             seq: AtomicU64::new(seq + 1),
             follower: Mutex::new(Some(follower)),
             damaged,
@@ -119,6 +133,8 @@ impl QueueStore {
     /// Write what was left, follow it, and end.
     pub(crate) fn close(&self) {
         self.log.close();
+        self.reader.close();
+        self.owners.close();
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
         if follower.is_some_and(|f| f.join().is_err()) {
             tracing::error!("the thread of the event index panicked");
@@ -209,6 +225,18 @@ impl QueueStore {
         self.board.taken().iter().filter(|(_, (l, _))| l == lane).map(|(seq, (_, key))| (*seq, key.clone())).unzip()
     }
 
+    /// Wait for the index where an event could have been accepted that isn't there yet. Gives whether it could.
+    async fn behind(&self, id: InvocationId) -> bool {
+        let (seq, count) = (entry::seq_of(id), self.log.count());
+        let could = seq >= self.first && seq < self.seq.load(Ordering::Relaxed);
+        if could {
+            let mut followed = self.board.followed.subscribe();
+            // A log that is broken is followed no further.
+            let _ = tokio::time::timeout(BEHIND_MAX, followed.wait_for(|n| *n >= count)).await;
+        }
+        could
+    }
+
     fn running(&self, mut view: EventView) -> EventView {
         if view.stage == Stage::Queued && self.board.taken().contains_key(&view.seq) {
             view.stage = Stage::Running;
@@ -238,10 +266,12 @@ impl Queue for QueueStore {
 
     fn settle(&self, seq: u64, mut settled: Settled, then: Vec<NewEvent>) -> Fut<'_, Result<(), Fault>> {
         Box::pin(async move {
-            if let Settled::Again { reason: r, .. } | Settled::Dead { reason: r, .. } | Settled::Failed { reason: r, .. } =
-                &mut settled
-            {
-                *r = reason(r);
+            match &mut settled {
+                Settled::Again { reason: r, .. }
+                | Settled::Dead { reason: r, .. }
+                | Settled::Failed { reason: r, .. }
+                | Settled::Untold { reason: r } => *r = reason(r),
+                Settled::Succeeded | Settled::Cancelled => {}
             }
             let mut puts = Vec::with_capacity(then.len());
             for event in then {
@@ -269,7 +299,9 @@ impl Queue for QueueStore {
     }
 
     fn lane(&self, lane: &Lane) -> Option<LaneView> {
-        self.board.lanes().get(lane).cloned()
+        let mut view = self.board.lanes().get(lane).cloned()?;
+        view.taken = self.board.taken().values().filter(|(l, _)| l == lane).count() as u64;
+        Some(view)
     }
 
     fn on_change(&self, tell: Tell) {
@@ -324,7 +356,11 @@ impl Queue for QueueStore {
     fn find(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<Option<EventView>, Fault>> {
         let tenant = tenant.clone();
         Box::pin(async move {
-            let found = self.reader.ask(move |c| index::find(c, &tenant, id)).await?;
+            let (whose, look) = (tenant.clone(), move |c: &Connection| index::find(c, &tenant, id));
+            let mut found = self.owners.ask(look).await?;
+            if found.is_none() && self.behind(id).await {
+                found = self.owners.ask(move |c| index::find(c, &whose, id)).await?;
+            }
             Ok(found.map(|view| self.running(view)))
         })
     }
@@ -332,18 +368,25 @@ impl Queue for QueueStore {
     fn body(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<Option<Bytes>, Fault>> {
         let tenant = tenant.clone();
         Box::pin(async move {
-            let Some(body) = self.reader.ask(move |c| index::body(c, &tenant, id)).await? else { return Ok(None) };
+            let Some(body) = self.owners.ask(move |c| index::body(c, &tenant, id)).await? else { return Ok(None) };
             self.whole(id, body).map(Some).map_err(|why| Fault::internal(format!("event {id}: {why}")))
         })
     }
 
     fn list(&self, mut query: EventQuery) -> Fut<'_, Result<Vec<EventView>, Fault>> {
-        query.limit = query.limit.min(self.limits.page_max);
+        let limit = query.limit.min(self.limits.page_max);
         let stage = query.stage;
+        let mut taken: Vec<u64> = self.board.taken().keys().copied().filter(|seq| *seq > query.after).collect();
+        taken.sort_unstable();
+        // Those that run are queued in the index.
+        query.limit = if stage == Some(Stage::Queued) { limit + taken.len() } else { limit };
         Box::pin(async move {
-            let found = self.reader.ask(move |c| index::list(c, &query)).await?;
+            let found = match stage {
+                Some(Stage::Running) => self.owners.ask(move |c| index::some(c, &query, &taken)).await?,
+                _ => self.owners.ask(move |c| index::list(c, &query)).await?,
+            };
             let all = found.into_iter().map(|view| self.running(view));
-            Ok(all.filter(|v| stage.is_none_or(|s| s == v.stage)).collect())
+            Ok(all.filter(|v| stage.is_none_or(|s| s == v.stage)).take(limit).collect())
         })
     }
 }
@@ -373,7 +416,7 @@ fn catch_up(folder: &Path, index: &mut Index, segment: u32, offset: u64, damaged
                     None => damaged.push(format!("{} at {at}: an entry that this version can't read", path.display())),
                 },
                 segments::Found::Damage { offset: at, length } => {
-                    damaged.push(format!("{} at {at}: {length} bytes are damaged; events in them are lost", path.display()));
+                    damaged.push(format!("{} at {at}: {length} bytes are damaged; events in them are lost, unless they were being written when the power went", path.display()));
                 }
                 segments::Found::Torn { .. } => {}
             }
@@ -404,15 +447,18 @@ fn sweep(bodies: &Bodies, index: &Index, folder: &Path) -> Result<(), Error> {
 type Question = Box<dyn FnOnce(&Connection) + Send>;
 
 /// Reads the index on a thread of its own: a page of a long queue must not hold up calls.
-struct Reader(mpsc::Sender<Question>);
+struct Reader {
+    questions: Mutex<Option<mpsc::Sender<Question>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl Reader {
-    fn start(file: &Path, loops: &Arc<Loops>) -> Result<Self, Error> {
+    fn start(name: &'static str, file: &Path, loops: &Arc<Loops>) -> Result<Self, Error> {
         let (connection, loops) = (index::connect(file)?, loops.clone());
         let (tx, rx) = mpsc::channel::<Question>();
-        let read = move || loops.run("queue-read", || rx.iter().for_each(|question| question(&connection)));
-        std::thread::Builder::new().name("queue-read".into()).spawn(read).map_err(Error::io("start a thread for", file))?;
-        Ok(Self(tx))
+        let read = move || loops.run(name, || rx.iter().for_each(|question| question(&connection)));
+        let thread = std::thread::Builder::new().name(name.into()).spawn(read).map_err(Error::io("start a thread for", file))?;
+        Ok(Self { questions: Mutex::new(Some(tx)), thread: Mutex::new(Some(thread)) })
     }
 
     async fn ask<T: Send + 'static>(
@@ -420,8 +466,19 @@ impl Reader {
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
         let (tx, rx) = oneshot::channel();
-        let gone = || Fault::internal("nothing reads the index of queued events any more");
-        self.0.send(Box::new(move |c| drop(tx.send(question(c))))).map_err(|_| gone())?;
+        let gone = || Fault::new(Cause::Draining, "the platform is stopping");
+        let question: Question = Box::new(move |c| drop(tx.send(question(c))));
+        let questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        questions.ok_or_else(gone)?.send(question).map_err(|_| gone())?;
         rx.await.map_err(|_| gone())?.map_err(|e| Fault::internal(format!("the index of queued events can't be read: {e}")))
+    }
+
+    /// Answer what was asked, and let go of the file.
+    fn close(&self) {
+        drop(self.questions.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|t| t.join().is_err()) {
+            tracing::error!("a thread that reads queued events panicked");
+        }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 const FOLDER: &str = "MYNA_STORE_TEST_FOLDER";
 const ROUND: &str = "MYNA_STORE_TEST_ROUND";
 
-fn child(test: &str, folder: &Path, round: usize, wrap: &[&str]) -> Child {
+pub(super) fn child(test: &str, folder: &Path, round: usize, wrap: &[&str], env: &[(&str, &str)]) -> Child {
     let me = std::env::current_exe().unwrap();
     let mut command = match wrap {
         [] => Command::new(me),
@@ -25,11 +25,18 @@ fn child(test: &str, folder: &Path, round: usize, wrap: &[&str]) -> Child {
             command
         }
     };
-    command.args(["--exact", &format!("tests::crash::{test}"), "--ignored", "--nocapture", "--test-threads=1"]);
-    command.env(FOLDER, folder).env(ROUND, round.to_string()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    command.args(["--exact", &format!("tests::{test}"), "--ignored", "--nocapture", "--test-threads=1"]);
+    command
+        .envs(env.iter().copied())
+        .env(FOLDER, folder)
+        .env(ROUND, round.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
-fn from_parent() -> Option<(std::path::PathBuf, String)> {
+pub(super) fn from_parent() -> Option<(std::path::PathBuf, String)> {
     Some((std::env::var_os(FOLDER)?.into(), std::env::var(ROUND).ok()?))
 }
 
@@ -80,7 +87,7 @@ fn what_was_acknowledged_survives_a_hundred_kills() {
 }
 
 fn one_life(folder: &Path, round: usize, told: &mut BTreeMap<String, String>) -> u64 {
-    let mut child = child("commits_until_it_is_killed", folder, round, &[]);
+    let mut child = child("crash::commits_until_it_is_killed", folder, round, &[], &[]);
     let out = BufReader::new(child.stdout.take().unwrap());
     let wanted = 1 + uuid::Uuid::new_v4().as_u128() % 40;
     let mut count = 0;
@@ -147,7 +154,7 @@ fn a_failed_write_stops_acknowledging() {
     let folder = home.path().join("state");
     // EFBIG stands for EIO: SQLite treats both as a failed write. The shell only sets the limit and goes.
     let limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\""];
-    let out = child("commits_until_writing_fails", &folder, 0, &limited).wait_with_output().unwrap();
+    let out = child("crash::commits_until_writing_fails", &folder, 0, &limited, &[]).wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success(), "{text}");
     let count: usize = text.split("acknowledged ").nth(1).and_then(|t| t.split_whitespace().next()).unwrap().parse().unwrap();

@@ -314,7 +314,7 @@ fn what_the_journal_costs() {
 
 /// Panics when the journal's own thread asks for the time, as often as it is told to.
 struct Trap {
-    hand: Hand,
+    hand: Arc<Hand>,
     panics: AtomicU64,
 }
 
@@ -334,7 +334,7 @@ impl Clock for Trap {
 #[test]
 fn a_journal_whose_writer_panics_goes_on_and_one_that_keeps_panicking_is_given_up() {
     let home = tempfile::tempdir().unwrap();
-    let clock = Arc::new(Trap { hand: Hand(AtomicU64::new(begin_ms())), panics: AtomicU64::new(2) });
+    let clock = Arc::new(Trap { hand: Hand::new(), panics: AtomicU64::new(2) });
     let loops = model::Loops::new(clock.clone());
     let store = Store::watched(&home.path().join("state"), Options::default(), clock.clone(), &loops).unwrap();
     let (stream, until) = (stream(GROUP, "s"), Instant::now() + Duration::from_secs(20));

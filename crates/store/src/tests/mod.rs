@@ -3,9 +3,12 @@
 mod archives;
 mod crash;
 mod directory;
+mod disks;
 mod full;
 mod journal;
+mod kills;
 mod packages;
+mod power;
 mod queue;
 mod rows;
 mod zips;
@@ -24,31 +27,11 @@ use std::{
     },
     time::Duration,
 };
-
-/// A clock that goes when it is told to.
-#[derive(Default)]
-struct Hand(AtomicU64);
+use testkit::clock::Hand;
 
 /// Where the hand begins; about now, since files are dated by the machine's own clock.
 fn begin_ms() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
-}
-
-impl Hand {
-    fn new() -> Arc<Hand> {
-        Arc::new(Hand(AtomicU64::new(begin_ms())))
-    }
-    fn forward(&self, by: Duration) {
-        self.0.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
-    }
-}
-impl Clock for Hand {
-    fn mono(&self) -> Mono {
-        Mono(self.0.load(Ordering::SeqCst) * 1_000_000)
-    }
-    fn wall_ms(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
 }
 
 fn open(path: &Path) -> Arc<Store> {
@@ -56,7 +39,7 @@ fn open(path: &Path) -> Arc<Store> {
 }
 
 fn wait<T>(future: Fut<'_, T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 fn tenant() -> TenantId {

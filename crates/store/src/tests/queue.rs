@@ -1,6 +1,9 @@
 //! The durable queue: A1.1, A1.3, A1.4, F14, F15, F16, F17 and what an owner does with events.
 
-use super::*;
+use super::{
+    disks::{Act, Watch, Watched},
+    *,
+};
 use crate::{options::QueueLimits, queue::QueueStore};
 use bytes::Bytes;
 use model::{
@@ -21,19 +24,23 @@ fn small() -> QueueLimits {
 struct Rig {
     home: tempfile::TempDir,
     clock: Arc<Hand>,
+    limits: QueueLimits,
     store: Option<QueueStore>,
 }
 
 impl Rig {
     fn new() -> Self {
+        Self::with(small())
+    }
+    fn with(limits: QueueLimits) -> Self {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("queue")).unwrap();
-        let mut rig = Rig { home, clock: Hand::new(), store: None };
+        let mut rig = Rig { home, clock: Hand::new(), limits, store: None };
         rig.open();
         rig
     }
     fn open(&mut self) {
-        self.store = Some(QueueStore::open(self.home.path(), &small(), self.clock.clone(), &model::Loops::alone()).unwrap());
+        self.store = Some(QueueStore::open(self.home.path(), &self.limits, self.clock.clone(), &model::Loops::alone()).unwrap());
     }
     fn reopen(&mut self) {
         self.close();
@@ -103,6 +110,19 @@ fn dead(reason: &str) -> Settled {
 }
 
 #[test]
+fn the_durable_queue_behaves_as_a_queue() {
+    use testkit::suites::queue;
+    for (name, case) in queue::ALL {
+        println!("{name}");
+        let (home, clock) = (tempfile::tempdir().unwrap(), Hand::new());
+        fs::create_dir(home.path().join("queue")).unwrap();
+        let store = QueueStore::open(home.path(), &small(), clock.clone(), &model::Loops::alone()).unwrap();
+        let subject = queue::Subject { queue: Arc::new(store), clock };
+        wait(case(&subject));
+    }
+}
+
+#[test]
 fn an_event_is_found_by_its_id_from_its_acceptance_to_its_end_and_after_a_restart() {
     let mut rig = Rig::new();
     let mut full = event("{\"a\":1}");
@@ -128,41 +148,6 @@ fn an_event_is_found_by_its_id_from_its_acceptance_to_its_end_and_after_a_restar
     rig.reopen();
     assert_eq!(rig.stage(id), Stage::Succeeded);
     assert!(rig.q().lanes().is_empty());
-}
-
-#[test]
-fn events_come_as_they_fall_due_and_those_of_a_key_one_after_the_other() {
-    let rig = Rig::new();
-    let now = rig.clock.wall_ms();
-    for (body, due, key) in
-        [("late", 5000, None), ("a1", 0, Some("a")), ("a2", 0, Some("a")), ("b1", 0, Some("b")), ("none", 0, None)]
-    {
-        rig.put(NewEvent { due_ms: now + due, key: key.map(Into::into), ..event(body) });
-    }
-    let first = rig.take(10);
-    assert_eq!(bodies(&first), ["a1", "b1", "none"]);
-    assert_eq!(wait(rig.q().take(&lane("f"), 10)).unwrap().1, Some(now + 5000), "when the next falls due");
-    // A key waits for its earlier event also while that waits for another attempt.
-    rig.settle(first[0].seq, Settled::Again { due_ms: now + 100, counted: true, reason: "".into() });
-    assert!(rig.take(10).is_empty());
-    rig.clock.forward(Duration::from_millis(200));
-    let again = rig.take(10);
-    assert_eq!(bodies(&again), ["a1"]);
-    rig.settle(again[0].seq, Settled::Succeeded);
-    assert_eq!(bodies(&rig.take(10)), ["a2"]);
-    rig.clock.forward(Duration::from_secs(5));
-    assert_eq!(bodies(&rig.take(10)), ["late"]);
-}
-
-#[test]
-fn what_was_taken_and_not_tried_comes_again_at_its_place() {
-    let rig = Rig::new();
-    for body in ["1", "2", "3"] {
-        rig.put(event(body));
-    }
-    let taken = rig.take(2);
-    rig.q().release(taken[0].seq);
-    assert_eq!(bodies(&rig.take(10)), ["1", "3"]);
 }
 
 #[test]
@@ -218,6 +203,28 @@ fn an_owner_pauses_cancels_and_purges_and_a_deleted_functions_events_become_dead
     rig.put(event("of the next function of that name"));
     wait(rig.q().control(&lane("f"), Control::Purge)).unwrap();
     assert!(rig.take(10).is_empty());
+}
+
+#[test]
+fn what_ended_is_known_for_an_hour_and_of_so_many_and_a_dead_letter_longer() {
+    let limits = QueueLimits { forget_every: Duration::ZERO, ended_max: 3, ..small() };
+    let rig = Rig::with(limits);
+    let ids: Vec<_> = (0..6).map(|_| rig.put(event("x"))).collect();
+    let taken = rig.take(10);
+    rig.settle(taken[0].seq, dead("no"));
+    for taken in &taken[1..] {
+        rig.settle(taken.seq, Settled::Succeeded);
+    }
+    let known = |id: InvocationId| rig.find(id).is_some();
+    // The follower looks when something came in.
+    assert!(soon(|| !known(ids[1]) && !known(ids[2])), "the oldest beyond the count go");
+    assert!(ids[3..].iter().chain(&ids[..1]).all(|id| known(*id)), "and no others");
+    rig.clock.forward(Duration::from_secs(3601));
+    assert!(soon(|| ids[1..].iter().all(|id| !known(*id))));
+    assert_eq!(rig.stage(ids[0]), Stage::DeadLettered);
+    rig.clock.forward(Duration::from_secs(15 * 24 * 3600));
+    assert!(soon(|| !known(ids[0])));
+    assert!(soon(|| rig.q().lanes().is_empty()));
 }
 
 #[test]
@@ -322,30 +329,78 @@ fn a_flipped_bit_costs_its_own_event_and_is_named() {
     assert!(rig.q().damaged()[0].contains(path.file_name().unwrap().to_str().unwrap()), "{:?}", rig.q().damaged());
 }
 
+/// Syncs as it is told to, and counts them.
+#[derive(Default)]
+struct Syncs {
+    count: AtomicUsize,
+    fail: AtomicBool,
+    slow_ms: AtomicU64,
+}
+
+impl Watch for Syncs {
+    fn before(&self, act: Act, _: &Path) -> io::Result<()> {
+        if act != Act::Sync {
+            return Ok(());
+        }
+        self.count.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(self.slow_ms.load(Ordering::SeqCst)));
+        if self.fail.load(Ordering::SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+}
+
+fn on_disk(limits: &QueueLimits) -> (tempfile::TempDir, Arc<Syncs>, QueueStore) {
+    let (home, syncs) = (tempfile::tempdir().unwrap(), Arc::new(Syncs::default()));
+    fs::create_dir(home.path().join("queue")).unwrap();
+    let disk = Arc::new(Watched(syncs.clone()));
+    let store = QueueStore::open_with(home.path(), limits, Hand::new(), &model::Loops::alone(), disk).unwrap();
+    (home, syncs, store)
+}
+
 #[test]
 fn a_sync_that_fails_is_never_trusted_again() {
-    let home = tempfile::tempdir().unwrap();
-    fs::create_dir(home.path().join("queue")).unwrap();
-    let fails = Arc::new(AtomicBool::new(false));
-    let (asked, syncs) = (fails.clone(), Arc::new(AtomicUsize::new(0)));
-    let counted = syncs.clone();
-    let sync = Arc::new(move |file: &fs::File| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        if asked.load(Ordering::SeqCst) { Err(io::Error::from_raw_os_error(5)) } else { file.sync_data() }
-    });
-    let store = QueueStore::open_with(home.path(), &small(), Hand::new(), &model::Loops::alone(), sync).unwrap();
+    let (home, syncs, store) = on_disk(&small());
     let first = wait(store.put(event("safe"))).unwrap();
-    fails.store(true, Ordering::SeqCst);
+    // The next segment is made, and synced, on its own.
+    assert!(soon(|| syncs.count.load(Ordering::SeqCst) >= 3));
+    syncs.fail.store(true, Ordering::SeqCst);
     assert_eq!(cause(wait(store.put(event("unsafe")))), Cause::Internal);
-    fails.store(false, Ordering::SeqCst);
-    let before = syncs.load(Ordering::SeqCst);
+    syncs.fail.store(false, Ordering::SeqCst);
+    let before = syncs.count.load(Ordering::SeqCst);
     assert_eq!(cause(wait(store.put(event("after")))), Cause::Internal, "a later success says nothing of what was lost");
-    assert_eq!(syncs.load(Ordering::SeqCst), before, "nor is it tried");
+    assert_eq!(syncs.count.load(Ordering::SeqCst), before, "nor is it tried");
     assert!(store.broken().unwrap().contains("sync"));
     store.close();
     let store = QueueStore::open(home.path(), &small(), Hand::new(), &model::Loops::alone()).unwrap();
     assert!(wait(store.find(&tenant(), first)).unwrap().is_some());
     assert!(wait(store.put(event("after a restart"))).is_ok());
+    store.close();
+}
+
+// F19: what comes in while the disk works waits together, and beyond a bound it is told to come back.
+#[test]
+fn a_slow_disk_takes_many_events_with_each_sync_and_pushes_back() {
+    let (home, syncs, store) = on_disk(&QueueLimits { pending_bytes_max: 4 << 10, ..QueueLimits::default() });
+    wait(store.put(event("the first makes segments"))).unwrap();
+    assert!(soon(|| syncs.count.load(Ordering::SeqCst) >= 3));
+    syncs.slow_ms.store(200, Ordering::SeqCst);
+    let before = syncs.count.load(Ordering::SeqCst);
+    let answers = std::thread::scope(|scope| {
+        let put = || wait(store.put(event("one of many")));
+        let all: Vec<_> = (0..200).map(|_| scope.spawn(put)).collect();
+        all.into_iter().map(|t| t.join().unwrap()).collect::<Vec<_>>()
+    });
+    let (accepted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    let synced = syncs.count.load(Ordering::SeqCst) - before;
+    assert!(accepted.len() > 10 && synced < accepted.len() / 2, "{} accepted with {synced} syncs", accepted.len());
+    assert!(!refused.is_empty(), "nothing was pushed back");
+    for fault in refused.into_iter().filter_map(Result::err) {
+        assert!(fault.cause == Cause::Exhausted && fault.retry_after.is_some(), "{fault:?}");
+    }
+    store.close();
+    let store = QueueStore::open(home.path(), &small(), Hand::new(), &model::Loops::alone()).unwrap();
+    for id in accepted.into_iter().filter_map(Result::ok) {
+        assert!(wait(store.find(&tenant(), id)).unwrap().is_some());
+    }
     store.close();
 }
 

@@ -1,6 +1,6 @@
 //! Aliases: names for versions, each possibly split between two.
 
-use super::{Answer, Op, functions, no_content, page};
+use super::{Answer, Op, functions, no_content};
 use crate::aws::{
     check::Checks,
     fault::WireError,
@@ -186,13 +186,7 @@ pub fn list(op: &Op) -> Answer {
     let aliases = op.asked.shared.below::<AliasRow>(&op.asked.tenant, rows::ALIAS, &function)?;
     let uses = |a: &AliasRow, v: &str| a.version == v || a.split.as_ref().is_some_and(|s| s.0 == v);
     let kept = aliases.into_iter().filter(|a| wanted.as_deref().is_none_or(|v| uses(a, v)));
-    let (items, next) = page(kept.map(|a| (a.name.clone(), shown(op, &function, &a))), &after, size);
-    let mut out = Map::new();
-    out.insert("Aliases".into(), Value::Array(items));
-    if let Some(next) = next {
-        out.insert("NextMarker".into(), next);
-    }
-    op.done(&Value::Object(out))
+    op.listed("Aliases", kept.map(|a| (a.name.clone(), shown(op, &function, &a))), &after, size)
 }
 
 /// Deleting what isn't there succeeds. What hung on the alias goes with it.

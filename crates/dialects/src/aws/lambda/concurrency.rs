@@ -1,6 +1,6 @@
 //! Reserved and provisioned concurrency. What is asked for is stored; what is really there comes from the platform.
 
-use super::{Answer, Op, functions, page, stamp};
+use super::{Answer, Op, functions, stamp};
 use crate::aws::{
     check::Checks,
     fault::WireError,
@@ -245,11 +245,5 @@ pub fn list_provisioned(op: &Op) -> Answer {
         item.insert("FunctionArn".into(), op.arn(&name, Some(qualifier)).into());
         (qualifier.clone(), Value::Object(item))
     });
-    let (items, next) = page(configs, &after, size);
-    let mut out = Map::new();
-    out.insert("ProvisionedConcurrencyConfigs".into(), Value::Array(items));
-    if let Some(next) = next {
-        out.insert("NextMarker".into(), next);
-    }
-    op.done(&Value::Object(out))
+    op.listed("ProvisionedConcurrencyConfigs", configs, &after, size)
 }

@@ -1,6 +1,6 @@
 //! Asynchronous invocation: accepting events, and the configuration of how they are tried.
 
-use super::{Answer, Op, invoke, no_content, page};
+use super::{Answer, Op, invoke, no_content};
 use crate::aws::{
     check::Checks,
     fault::WireError,
@@ -12,7 +12,7 @@ use crate::aws::{
 use http::StatusCode;
 use model::{Cause, queue::Accept};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Events with the same value run one after the other. Ours.
@@ -228,13 +228,7 @@ pub fn list(op: &Op) -> Answer {
     let (row, _) = op.load(&name).map_err(|_| no_function())?;
     let (size, after) = (op.page_size(50, 50)?, op.marker()?);
     let configs = row.events.iter().map(|(qualifier, config)| (qualifier.clone(), shown(op, &name, qualifier, config)));
-    let (items, next) = page(configs, &after, size);
-    let mut out = Map::new();
-    out.insert("FunctionEventInvokeConfigs".into(), Value::Array(items));
-    if let Some(next) = next {
-        out.insert("NextMarker".into(), next);
-    }
-    op.done(&Value::Object(out))
+    op.listed("FunctionEventInvokeConfigs", configs, &after, size)
 }
 
 pub async fn delete(op: Op) -> Answer {

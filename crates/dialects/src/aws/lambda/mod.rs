@@ -13,6 +13,8 @@ mod management;
 pub mod policy;
 mod publish;
 mod route;
+mod source;
+mod source_check;
 pub mod state;
 mod tags;
 mod update;
@@ -35,7 +37,7 @@ use super::{
 use http::StatusCode;
 use route::{Found, Labels, Operation};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A request whose operation is known.
 pub struct Op {
@@ -111,6 +113,11 @@ async fn manage(op: Op) -> Answer {
         "ListTags" => tags::list(&op),
         "TagResource" => tags::add(op).await,
         "UntagResource" => tags::remove(op).await,
+        "CreateEventSourceMapping" => source::create(op).await,
+        "GetEventSourceMapping" => source::get(&op),
+        "ListEventSourceMappings" => source::list(&op),
+        "UpdateEventSourceMapping" => source::update(op).await,
+        "DeleteEventSourceMapping" => source::delete(op).await,
         "GetAccountSettings" => account::settings(&op),
         "PutRuntimeManagementConfig" => management::put_runtime(op).await,
         "GetRuntimeManagementConfig" => management::get_runtime(&op),
@@ -141,6 +148,7 @@ impl Op {
     fn resource(&self) -> String {
         match self.labels.first() {
             Some(name) if name.starts_with("arn:") => name.clone(),
+            Some(uuid) if self.operation.name.ends_with("EventSourceMapping") => source::arn(self, uuid),
             Some(name) => self.arn(name, None),
             None => "*".into(),
         }
@@ -166,6 +174,13 @@ impl Op {
     fn done_empty(&self) -> Answer {
         Ok(respond::empty(self.operation.code))
     }
+    /// One page of a list, and where the next one begins.
+    fn listed(&self, member: &str, items: impl IntoIterator<Item = (String, Value)>, after: &str, size: usize) -> Answer {
+        let (items, next) = page(items, after, size);
+        let mut out = Map::from_iter([(member.to_owned(), Value::Array(items))]);
+        out.extend(next.map(|next| ("NextMarker".to_owned(), next)));
+        self.done(&Value::Object(out))
+    }
     /// `MaxItems`, within 1 and what one page may hold.
     fn page_size(&self, most: usize, shown_most: i64) -> Result<usize, WireError> {
         let Some(text) = self.asked.query("MaxItems") else { return Ok(most) };
@@ -190,7 +205,7 @@ fn marker_of(name: &str) -> Value {
 }
 
 /// One page: at most `size` of the items whose names are greater than the marker, and the marker of the next page.
-fn page<T>(items: impl IntoIterator<Item = (String, T)>, after: &str, size: usize) -> (Vec<T>, Option<Value>) {
+fn page(items: impl IntoIterator<Item = (String, Value)>, after: &str, size: usize) -> (Vec<Value>, Option<Value>) {
     let mut kept = Vec::new();
     let mut last = String::new();
     for (name, item) in items.into_iter().filter(|i| i.0.as_str() > after) {

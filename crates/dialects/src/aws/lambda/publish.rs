@@ -1,6 +1,6 @@
 //! PublishVersion and ListVersionsByFunction. A version is a copy of `$LATEST` that never changes again.
 
-use super::{Answer, Op, describe::Shown, page};
+use super::{Answer, Op, describe::Shown};
 use crate::aws::{
     check::Checks,
     fault::WireError,
@@ -10,7 +10,7 @@ use crate::aws::{
 };
 use model::{Expect, RevisionId, Write};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -115,11 +115,5 @@ pub fn list(op: &Op) -> Answer {
         let key = if version == LATEST { "$".to_owned() } else { format!("{version:0>8}") };
         (key, Value::Object(op.describe(&named.name, &version, Some(&version), &config, Shown::Listed)))
     });
-    let (items, next) = page(items, &after, size);
-    let mut out = Map::new();
-    out.insert("Versions".into(), Value::Array(items));
-    if let Some(next) = next {
-        out.insert("NextMarker".into(), next);
-    }
-    op.done(&Value::Object(out))
+    op.listed("Versions", items, &after, size)
 }

@@ -1,4 +1,4 @@
-//! Tags of functions.
+//! Tags of functions and of event source mappings.
 
 use super::{Answer, Op};
 use crate::aws::{
@@ -7,7 +7,9 @@ use crate::aws::{
     limits::TAGS_MAX,
     names::{self, Group},
     percent,
+    rows::{FunctionRow, SourceRow},
 };
+use model::Expect;
 use serde::Deserialize;
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
@@ -32,9 +34,41 @@ pub fn check(tags: &BTreeMap<String, String>) -> Result<(), WireError> {
     if tags.len() > TAGS_MAX { Err(WireError::invalid("Number of tags exceeds resource tag limit.")) } else { Ok(()) }
 }
 
-/// The function that the ARN in the path names.
-fn function(op: &Op) -> Result<Arc<str>, WireError> {
-    let arn = op.label(0);
+/// What the ARN in the path names, with its row.
+enum Tagged {
+    Function(Arc<str>, Box<FunctionRow>),
+    Source(Box<SourceRow>),
+}
+
+impl Tagged {
+    fn load(op: &Op) -> Result<(Self, Expect), WireError> {
+        let arn = op.label(0);
+        let own = arn.strip_prefix(&*super::source::arn(op, ""));
+        if let Some(uuid) = own {
+            let (row, expect) = super::source::load(op, uuid)?;
+            return Ok((Tagged::Source(Box::new(row)), expect));
+        }
+        let name = function(op, arn)?;
+        let (row, expect) = op.load(&name)?;
+        Ok((Tagged::Function(name, Box::new(row)), expect))
+    }
+
+    fn tags(&mut self) -> &mut BTreeMap<String, String> {
+        match self {
+            Tagged::Function(_, row) => &mut row.tags,
+            Tagged::Source(row) => &mut row.tags,
+        }
+    }
+
+    async fn save(&self, op: &Op, expect: Expect) -> Result<(), WireError> {
+        match self {
+            Tagged::Function(name, row) => op.save(name, row, expect).await,
+            Tagged::Source(row) => super::source::save(op, row, expect).await,
+        }
+    }
+}
+
+fn function(op: &Op, arn: &str) -> Result<Arc<str>, WireError> {
     if !arn.starts_with("arn:") || !arn.contains(":function:") {
         let mut checks = Checks::default();
         checks.pattern(arn, "resource", r"arn:(aws[a-zA-Z-]*):lambda:[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:(function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})");
@@ -50,27 +84,25 @@ fn function(op: &Op) -> Result<Arc<str>, WireError> {
 }
 
 pub fn list(op: &Op) -> Answer {
-    let (row, _) = op.load(&function(op)?)?;
-    op.done(&json!({ "Tags": row.tags }))
+    let (mut tagged, _) = Tagged::load(op)?;
+    op.done(&json!({ "Tags": tagged.tags() }))
 }
 
 pub async fn add(op: Op) -> Answer {
     let asked: Members = op.members()?;
-    let name = function(&op)?;
     let tags = asked.tags.filter(|t| !t.is_empty());
     let tags =
         tags.ok_or_else(|| WireError::invalid("An error occurred and the request cannot be processed: Tags must not be empty."))?;
     let shared = op.asked.shared.clone();
     let _one = shared.writing.lock().await;
-    let (mut row, expect) = op.load(&name)?;
-    row.tags.extend(tags);
-    check(&row.tags)?;
-    op.save(&name, &row, expect).await?;
+    let (mut tagged, expect) = Tagged::load(&op)?;
+    tagged.tags().extend(tags);
+    check(tagged.tags())?;
+    tagged.save(&op, expect).await?;
     op.done_empty()
 }
 
 pub async fn remove(op: Op) -> Answer {
-    let name = function(&op)?;
     let query = op.asked.parts.uri.query().unwrap_or_default();
     let keys: Vec<String> = percent::pairs(query).filter(|p| p.0 == "tagKeys").map(|p| p.1.into_owned()).collect();
     if keys.is_empty() {
@@ -80,8 +112,8 @@ pub async fn remove(op: Op) -> Answer {
     }
     let shared = op.asked.shared.clone();
     let _one = shared.writing.lock().await;
-    let (mut row, expect) = op.load(&name)?;
-    row.tags.retain(|k, _| !keys.contains(k));
-    op.save(&name, &row, expect).await?;
+    let (mut tagged, expect) = Tagged::load(&op)?;
+    tagged.tags().retain(|k, _| !keys.contains(k));
+    tagged.save(&op, expect).await?;
     op.done_empty()
 }

@@ -1,6 +1,6 @@
 //! The configuration of function URLs. Traffic through them is in `aws::url`.
 
-use super::{Answer, Op, page};
+use super::{Answer, Op};
 use crate::aws::{
     check::Checks,
     fault::WireError,
@@ -242,13 +242,7 @@ pub fn list(op: &Op) -> Answer {
         let mode = u.mode.as_deref().unwrap_or("BUFFERED");
         (key(&name, u.qualifier.as_deref()), shown(op, &name, u, Some(mode)))
     });
-    let (items, next) = page(shown, &after, size);
-    let mut out = Map::new();
-    out.insert("FunctionUrlConfigs".into(), Value::Array(items));
-    if let Some(next) = next {
-        out.insert("NextMarker".into(), next);
-    }
-    op.done(&Value::Object(out))
+    op.listed("FunctionUrlConfigs", shown, &after, size)
 }
 
 pub async fn delete(op: Op) -> Answer {

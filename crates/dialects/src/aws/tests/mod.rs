@@ -3,6 +3,7 @@
 mod lambda;
 mod others;
 mod quotas;
+mod sources;
 mod state;
 mod url;
 

@@ -1,0 +1,3 @@
+//! What every implementation of a port must do, whoever keeps its state.
+
+pub mod queue;
