@@ -10,6 +10,7 @@ mod environment;
 mod events;
 mod first_start;
 mod frameworks;
+mod layers;
 mod mistakes;
 mod plain_user;
 mod runtimes;
@@ -36,6 +37,7 @@ pub const ALL: &[&[Test]] = &[
     frameworks::ALL,
     environment::ALL,
     events::ALL,
+    layers::ALL,
     settings::ALL,
     streams::ALL,
     command_line::ALL,

@@ -139,6 +139,8 @@ pub trait Resources: Send + Sync {
 pub trait Packages: Send + Sync {
     /// Check and unpack an archive. The same content is stored once per tenant. Nothing of a refused archive remains.
     fn put_zip(&self, tenant: &TenantId, archive: Bytes) -> Fut<'_, Result<crate::Package, Fault>>;
+    /// Bytes of what a package unpacks to; `None` when it isn't there.
+    fn unpacked_bytes(&self, tenant: &TenantId, digest: &str) -> Option<u64>;
     /// A capability that reads the archive until it expires.
     fn link(&self, tenant: &TenantId, digest: &str) -> Result<Arc<str>, Fault>;
 }

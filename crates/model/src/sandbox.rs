@@ -44,7 +44,8 @@ pub struct Limits {
     pub descriptors: u64,
 }
 
-/// A folder or file of the host, seen read-only inside.
+/// A folder or file of the host, seen read-only inside. Folders with one target lie over each other there, the later above the
+/// earlier.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mount {
     pub source: PathBuf,

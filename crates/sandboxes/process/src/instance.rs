@@ -4,7 +4,7 @@ use crate::{
     channel::{Channel, failed, gone},
     grave::Grave,
     process::{BIRTH_TIMEOUT, Inner},
-    talk::{Ask, Order, Start, Tell},
+    talk::{Ask, Order, Stack, Start, Tell, stacked},
 };
 use model::{
     BoxIo, Cause, Fault, Fut,
@@ -134,23 +134,23 @@ impl Running {
 
     /// Mounts and limits that were not known when it was made.
     pub(crate) async fn furnish(&self, mounts: &[Mount], limits: Limits) -> Result<(), Fault> {
-        let trees = if mounts.is_empty() { Vec::new() } else { self.trees(mounts).await? };
-        let targets = mounts.iter().map(|m| m.target.clone()).collect();
+        let (stacks, targets): (Vec<_>, Vec<_>) = stacked(mounts).into_iter().unzip();
+        let trees = if stacks.is_empty() { Vec::new() } else { self.trees(stacks).await? };
         self.ask(Ask::Attach { targets, tmp_bytes: limits.tmp_bytes, tmp_inodes: limits.tmp_inodes }, trees).await?;
         self.set_limits(limits)
     }
 
-    async fn trees(&self, mounts: &[Mount]) -> Result<Vec<OwnedFd>, Fault> {
+    async fn trees(&self, stacks: Vec<Stack>) -> Result<Vec<OwnedFd>, Fault> {
         let (ours, theirs) = crate::sys::channel().map_err(Fault::internal)?;
-        let sources = mounts.iter().map(|m| m.source.as_os_str().as_bytes().to_vec()).collect();
-        self.inner.order(&Order::Trees(sources), &[theirs.as_fd()])?;
+        let wanted = stacks.len();
+        self.inner.order(&Order::Trees(stacks), &[theirs.as_fd()])?;
         drop(theirs);
         let channel = Channel::new(ours, None).map_err(Fault::internal)?;
         let answer = tokio::time::timeout(BIRTH_TIMEOUT, channel.receive()).await;
         let answer = answer.map_err(|_| Fault::internal(format!("the spawner opened no mounts within {BIRTH_TIMEOUT:?}")))?;
         let answer = answer.map_err(Fault::internal)?;
         match Tell::decode(&answer.bytes) {
-            Ok(Tell::Ready) if answer.fds.len() == mounts.len() => Ok(answer.fds),
+            Ok(Tell::Ready) if answer.fds.len() == wanted => Ok(answer.fds),
             Ok(Tell::Failed { errno, step, .. }) => Err(failed(errno, &step)),
             _ => Err(Fault::internal("the spawner ended while it opened mounts")),
         }
