@@ -8,6 +8,7 @@ mod development;
 mod directory;
 mod environment;
 mod events;
+mod extensions;
 mod first_start;
 mod frameworks;
 mod layers;
@@ -38,6 +39,7 @@ pub const ALL: &[&[Test]] = &[
     environment::ALL,
     events::ALL,
     layers::ALL,
+    extensions::ALL,
     settings::ALL,
     streams::ALL,
     command_line::ALL,

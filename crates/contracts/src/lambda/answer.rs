@@ -95,9 +95,9 @@ pub(super) fn too_large(limit: u64) -> Answer {
     error(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &message)
 }
 
-/// Extensions aren't served yet: the answer is the one that a late extension gets.
-pub(super) fn no_extensions() -> Answer {
-    error(StatusCode::FORBIDDEN, "Extension.RegistrationClosed", "Extension registration is not available on this platform")
+/// What an extension may not do.
+pub(super) fn forbidden(kind: &str, message: &str) -> Answer {
+    error(StatusCode::FORBIDDEN, kind, message)
 }
 
 /// As the reference's stubs do, so that an extension that insists on subscribing goes on without.

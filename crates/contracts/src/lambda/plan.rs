@@ -1,6 +1,7 @@
 //! What is started, and with which variables: those that a function sees on AWS Lambda (developer guide, "Defined runtime
 //! environment variables"), with addresses of this platform.
 
+use super::extensions;
 use bytes::Bytes;
 use model::{
     Cause, Fault, Package, Unit,
@@ -74,6 +75,7 @@ pub(super) fn plan(port: u16, runtime: &Runtime, unit: Option<&Unit>, about: &In
             ));
         }
     };
+    let beside = unit.map(|unit| extensions::external(unit).map(|name| extension(&name, &env)).collect()).unwrap_or_default();
     let process = ProcSpec {
         argv: argv.into_iter().map(OsString::from).collect(),
         env: env.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
@@ -82,7 +84,20 @@ pub(super) fn plan(port: u16, runtime: &Runtime, unit: Option<&Unit>, about: &In
         group: Group::Runtime,
         log_frames_env: Some(LOG_FRAMES),
     };
-    Ok(StartPlan { processes: vec![process], mounts, listens: vec![Endpoint::Tcp(port)] })
+    let processes = std::iter::once(process).chain::<Vec<_>>(beside).collect();
+    Ok(StartPlan { processes, mounts, listens: vec![Endpoint::Tcp(port)] })
+}
+
+/// A program of `/opt/extensions`. What only a runtime is told, it isn't.
+fn extension(name: &str, env: &Vars) -> ProcSpec {
+    let shown = |name: &str| !name.starts_with('_') && !["AWS_XRAY_CONTEXT_MISSING", "AWS_EXECUTION_ENV"].contains(&name);
+    ProcSpec {
+        argv: vec![format!("{OPT}/extensions/{name}").into()],
+        env: env.iter().filter(|v| shown(&v.0)).map(|(n, v)| (n.into(), v.into())).collect(),
+        cwd: "/".to_owned(),
+        group: Group::Extension(name.into()),
+        log_frames_env: None,
+    }
 }
 
 /// The layers, from the lowest up. Content that stands there twice counts where it stands last.

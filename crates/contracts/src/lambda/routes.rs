@@ -3,6 +3,7 @@
 
 use super::{
     answer::{self, Answer, Out},
+    extensions,
     next::{self, Bound},
     reply,
     session::Core,
@@ -48,7 +49,7 @@ pub(super) async fn route(core: &Arc<Core>, request: Request<Incoming>) -> Answe
         "/2022-07-01/telemetry" => answer::no_telemetry("Telemetry"),
         "/2020-08-15/logs" => answer::no_telemetry("Logs"),
         "/2021-04-23/credentials" => answer::not_found(),
-        _ if path.starts_with("/2020-01-01/extension/") => answer::no_extensions(),
+        _ if path.starts_with("/2020-01-01/extension/") => extensions::route(core, request).await,
         _ => plane(core, request).await,
     }
 }
@@ -106,9 +107,8 @@ fn arrive(core: &Core) -> Result<u64, Answer> {
         }
         _ => return Err(answer::invalid_transition(name, "Ready")),
     }
-    if let Some(mut done) = state.current.take() {
-        let end = state.end(done.failed.take());
-        done.watchers.end(end);
+    if let Some(done) = state.current.take() {
+        state.done(done);
     }
     Ok(state.next.ticket())
 }
@@ -123,9 +123,12 @@ fn take(core: &Core, ticket: u64, cx: &mut Context<'_>) -> Poll<Option<(Event, A
         state.next.park(ticket, cx.waker());
         return Poll::Pending;
     };
-    let Handed { event, watchers } = *handed;
+    let Handed { mut event, watchers } = *handed;
     state.current = Some(Current { id: event.id.0, watchers, step: Step::Running, failed: None });
     let bound = state.bound.clone().expect("a runtime is initialised only with its unit");
+    if let Some(extensions) = &mut state.extensions {
+        extensions.dispatch(|| next::invoke_event(&bound, &mut event, core.host.clock()));
+    }
     Poll::Ready(Some((event, bound)))
 }
 

@@ -4,7 +4,7 @@
 //! An event lies in `waiting` until a `/next` takes it, so that a poll whose connection dies at the wrong moment loses
 //! nothing: the event is still there for the next poll, or goes back to the engine as undelivered.
 
-use super::next::Bound;
+use super::{extensions::Extensions, next::Bound};
 use bytes::Bytes;
 use model::{Cause, Event, Failed, Fault, Reply, ports::SlotEnd};
 use std::{sync::Arc, task::Waker};
@@ -115,6 +115,10 @@ pub(super) struct State {
     pub bind: Parked,
     pub waiting: Option<Box<Handed>>,
     pub current: Option<Current>,
+    /// A call that the runtime is done with and an extension isn't.
+    pub ending: Option<Current>,
+    /// What runs beside the runtime, or in it, where there is any.
+    pub extensions: Option<Box<Extensions>>,
     /// The contract was broken: no further event, for this reason.
     pub spoiled: Option<&'static str>,
     pub closed: Option<Fault>,
@@ -131,6 +135,8 @@ impl State {
             bind: Parked::default(),
             waiting: None,
             current: None,
+            ending: None,
+            extensions: None,
             spoiled: None,
             closed: None,
         }
@@ -193,8 +199,37 @@ impl State {
         }
     }
 
+    /// The runtime is done with a call: it is over when every extension is, too.
+    pub fn done(&mut self, mut done: Current) {
+        if self.extensions.as_ref().is_some_and(|e| e.at_work()) {
+            self.ending = Some(done);
+            return;
+        }
+        let end = self.end(done.failed.take());
+        done.watchers.end(end);
+    }
+
+    /// An extension asks for its next event: what waited for it may be over now.
+    pub fn extension_ready(&mut self) {
+        if self.extensions.as_ref().is_none_or(|e| e.at_work()) {
+            return;
+        }
+        if let Some(done) = self.ending.take() {
+            self.done(done);
+        }
+        if self.phase == Phase::Serving
+            && let Some(ready) = self.ready.take()
+        {
+            let _ = ready.send(Ok(()));
+        }
+    }
+
     pub fn initialised(&mut self, result: Result<(), Fault>) {
         self.phase = if result.is_ok() { Phase::Serving } else { Phase::Failed };
+        if result.is_ok() && self.extensions.as_ref().is_some_and(|e| e.at_work()) {
+            // Told when the last extension is.
+            return;
+        }
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(result);
         }
@@ -208,9 +243,9 @@ impl State {
         if let Some(handed) = self.waiting.take() {
             handed.undelivered(fault.clone());
         }
-        if let Some(mut current) = self.current.take() {
-            current.watchers.reply(Err(fault.clone().into()));
-            current.watchers.end(SlotEnd::Spent(fault.message.clone()));
+        for mut call in [self.current.take(), self.ending.take()].into_iter().flatten() {
+            call.watchers.reply(Err(fault.clone().into()));
+            call.watchers.end(SlotEnd::Spent(fault.message.clone()));
         }
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Err(fault.clone()));

@@ -87,6 +87,8 @@ pub enum Ask {
     KillAll,
     /// Descriptors: detached mounts, one per target. The sizes are `/tmp`'s.
     Attach { targets: Vec<String>, tmp_bytes: u64, tmp_inodes: u64 },
+    /// Signal the session of a process that was started.
+    Signal { pid: u32, signal: i32 },
     /// Make a socket inside: unconnected for TCP, connected for a path.
     Dial(Endpoint),
 }
@@ -105,6 +107,7 @@ impl Ask {
                 out.u64(*tmp_bytes).u64(*tmp_inodes).0
             }
             Ask::Dial(to) => endpoint_out(Out::kind(4).u64(number), to).0,
+            Ask::Signal { pid, signal } => Out::kind(5).u64(number).u32(*pid).u32(*signal as u32).0,
         }
     }
     pub fn decode(bytes: &[u8]) -> io::Result<(u64, Ask)> {
@@ -122,6 +125,7 @@ impl Ask {
             2 => Ask::KillAll,
             3 => Ask::Attach { targets: read.list(|r| r.text())?, tmp_bytes: read.u64()?, tmp_inodes: read.u64()? },
             4 => Ask::Dial(endpoint_in(&mut read)?),
+            5 => Ask::Signal { pid: read.u32()?, signal: read.u32()? as i32 },
             other => return Err(unknown("question", other)),
         };
         Ok((number, ask))
@@ -231,7 +235,7 @@ mod tests {
         }
         let start = Start { argv: vec![b"a".to_vec()], env: vec![], cwd: b"/".to_vec(), descriptors: 9, pids: 4 };
         let attach = Ask::Attach { targets: vec!["/opt".into()], tmp_bytes: 1, tmp_inodes: 2 };
-        for ask in [Ask::Start(start), Ask::KillAll, attach, Ask::Dial(Endpoint::Tcp(80))] {
+        for ask in [Ask::Start(start), Ask::KillAll, attach, Ask::Dial(Endpoint::Tcp(80)), Ask::Signal { pid: 5, signal: 15 }] {
             let (number, back) = Ask::decode(&ask.encode(11)).unwrap();
             assert_eq!((number, back), (11, ask));
         }
