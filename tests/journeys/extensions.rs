@@ -133,7 +133,7 @@ def handler(event, context):
     // Its runtime began after both had registered.
     ensure!(first[0].as_str().is_some_and(|p| p.starts_with("by ")), "{first}");
     let second = call(&f, &json!({}))?;
-    let text = until(&myna, "heard", &format!("second got {{\"deadlineMs\""))?;
+    let text = until(&myna, "heard", "second got {\"deadlineMs\"")?;
     for who in ["listener", "second"] {
         let about = r#"registered {"accountId": "000000000000", "functionName": "heard", "functionVersion": "$LATEST", "handler": "app.handler"} /"#;
         ensure!(text.contains(&format!("{who} {about}")), "{text}");

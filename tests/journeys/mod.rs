@@ -19,6 +19,7 @@ mod sdk;
 mod settings;
 mod shims;
 mod streams;
+mod telemetry;
 mod upstream;
 mod urls;
 mod versions;
@@ -40,6 +41,7 @@ pub const ALL: &[&[Test]] = &[
     events::ALL,
     layers::ALL,
     extensions::ALL,
+    telemetry::ALL,
     settings::ALL,
     streams::ALL,
     command_line::ALL,

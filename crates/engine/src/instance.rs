@@ -68,7 +68,15 @@ impl Live {
     pub fn new(id: InstanceId, parts: Arc<Parts>, sandbox: Box<dyn Instance>, engine: Weak<Engine>) -> Arc<Self> {
         let output = Output::new(parts.clone());
         let (caller, hops, begun) = (OnceLock::new(), AtomicU32::new(0), Mutex::new(None));
-        let host = InstanceHost { engine, parts: parts.clone(), caller, hops, output: output.clone(), begun };
+        let host = InstanceHost {
+            engine,
+            parts: parts.clone(),
+            caller,
+            hops,
+            output: output.clone(),
+            initialization: OnceLock::new(),
+            begun,
+        };
         Arc::new(Self {
             id,
             output,
@@ -95,6 +103,7 @@ impl Live {
         let bound = self.bound.get_or_init(|| {
             let stream = identity::stream(unit, self.id, wall_ms);
             let credential = identity::credential(unit, self.id);
+            let _ = self.host.initialization.set(initialization);
             if let Some(credential) = &credential {
                 let caller = InstanceCaller { principal: credential.principal.clone(), credential: credential.clone(), hops: 0 };
                 let _ = self.host.caller.set(caller);
@@ -335,6 +344,7 @@ pub struct InstanceHost {
     /// Of the call that runs now: a call that it makes is one further.
     pub hops: AtomicU32,
     output: Output,
+    initialization: OnceLock<&'static str>,
     /// Who starts the runtime once what comes before it is ready.
     begun: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -363,6 +373,9 @@ impl Host for InstanceHost {
     }
     fn clock(&self) -> &dyn Clock {
         &*self.parts.clock
+    }
+    fn initialization(&self) -> &'static str {
+        self.initialization.get().copied().unwrap_or("on-demand")
     }
     fn begin(&self) {
         if let Some(tell) = lock(&self.begun).take() {

@@ -334,6 +334,10 @@ pub trait Host: Send + Sync {
     /// A request that is not the contract's own goes to the gateway, with this instance's role as principal.
     fn plane(&self, request: Request) -> Fut<'_, Response>;
     fn clock(&self) -> &dyn crate::Clock;
+    /// As [`InstanceFacts::initialization`].
+    fn initialization(&self) -> &'static str {
+        "on-demand"
+    }
     /// What starts before the runtime is ready for it.
     fn begin(&self) {}
     /// Tell this what the instance writes and what is noted of it, from the beginning of its processes on.

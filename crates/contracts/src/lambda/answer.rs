@@ -100,7 +100,7 @@ pub(super) fn forbidden(kind: &str, message: &str) -> Answer {
     error(StatusCode::FORBIDDEN, kind, message)
 }
 
-/// As the reference's stubs do, so that an extension that insists on subscribing goes on without.
-pub(super) fn no_telemetry(api: &str) -> Answer {
-    error(StatusCode::ACCEPTED, &format!("{api}.NotSupported"), &format!("{api} API is not supported"))
+/// A document that can't be what was meant.
+pub(super) fn invalid_request(message: &str) -> Answer {
+    error(StatusCode::BAD_REQUEST, "ValidationError", message)
 }

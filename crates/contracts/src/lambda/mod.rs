@@ -16,6 +16,7 @@ mod routes;
 mod server;
 mod session;
 mod state;
+mod telemetry;
 
 #[cfg(any(test, feature = "double"))]
 #[allow(clippy::unwrap_used, clippy::missing_panics_doc)]

@@ -27,6 +27,9 @@ pub(super) struct Bound {
     pub version: String,
     pub handler: String,
     pub account: String,
+    pub memory_mib: u32,
+    /// Its lines are documents.
+    pub json: bool,
     pub request_bytes_max: usize,
     pub reply_bytes_max: usize,
     pub stream_bytes_max: u64,
@@ -44,6 +47,8 @@ impl Bound {
             version: unit.version.to_string(),
             handler: unit.handler.to_string(),
             account: unit.tenant.to_string(),
+            memory_mib: unit.settings.memory_mib,
+            json: unit.settings.log.json,
             request_bytes_max: unit.settings.request_bytes_max,
             reply_bytes_max: unit.settings.reply_bytes_max,
             stream_bytes_max: unit.settings.stream_bytes_max,
@@ -58,9 +63,8 @@ impl Bound {
     }
 }
 
-/// What extensions are told of an event. It gets its trace here, so that they and the runtime see the same.
-pub(super) fn invoke_event(bound: &Bound, event: &mut Event, clock: &dyn Clock) -> Bytes {
-    let now_ms = clock.wall_ms();
+/// Gives an event its trace, so that extensions and the runtime see the same.
+pub(super) fn trace(event: &mut Event, now_ms: u64) -> String {
     let trace = match event.attributes.get(Attributes::TRACE).and_then(|t| HeaderValue::from_maybe_shared(t.clone()).ok()) {
         Some(given) => complete_trace(given),
         None => {
@@ -69,14 +73,20 @@ pub(super) fn invoke_event(bound: &Bound, event: &mut Event, clock: &dyn Clock) 
             shared(text.into())
         }
     };
+    event.attributes.set(Attributes::TRACE, Bytes::copy_from_slice(trace.as_bytes()));
+    trace.to_str().unwrap_or_default().to_owned()
+}
+
+/// What extensions are told of an event.
+pub(super) fn invoke_event(bound: &Bound, event: &Event, trace: &str, clock: &dyn Clock) -> Bytes {
+    let deadline = event.deadline.map_or_else(|| clock.wall_ms() + bound.timeout.as_millis() as u64, |d: Deadline| d.wall_ms);
     let document = serde_json::json!({
         "eventType": "INVOKE",
-        "deadlineMs": event.deadline.map_or_else(|| now_ms + bound.timeout.as_millis() as u64, |d: Deadline| d.wall_ms),
+        "deadlineMs": deadline,
         "requestId": event.id.to_string(),
         "invokedFunctionArn": bound.invoked_arn(event.qualifier.as_deref()).to_str().unwrap_or_default(),
-        "tracing": { "type": "X-Amzn-Trace-Id", "value": trace.to_str().unwrap_or_default() },
+        "tracing": { "type": "X-Amzn-Trace-Id", "value": trace },
     });
-    event.attributes.set(Attributes::TRACE, Bytes::copy_from_slice(trace.as_bytes()));
     Bytes::from(document.to_string())
 }
 

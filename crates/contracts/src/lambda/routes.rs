@@ -8,6 +8,7 @@ use super::{
     reply,
     session::Core,
     state::{Current, Handed, Phase, Step},
+    telemetry,
 };
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, StatusCode};
@@ -46,8 +47,8 @@ pub(super) async fn route(core: &Arc<Core>, request: Request<Incoming>) -> Answe
     match path {
         "/2018-06-01/ping" => answer::whole(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"pong")),
         "/myna/bind" => bind(core).await,
-        "/2022-07-01/telemetry" => answer::no_telemetry("Telemetry"),
-        "/2020-08-15/logs" => answer::no_telemetry("Logs"),
+        "/2022-07-01/telemetry" | "/2022-07-01/telemetry/" => telemetry::subscribe(core, request, false).await,
+        "/2020-08-15/logs" | "/2020-08-15/logs/" => telemetry::subscribe(core, request, true).await,
         "/2021-04-23/credentials" => answer::not_found(),
         _ if path.starts_with("/2020-01-01/extension/") => extensions::route(core, request).await,
         _ => plane(core, request).await,
@@ -127,7 +128,11 @@ fn take(core: &Core, ticket: u64, cx: &mut Context<'_>) -> Poll<Option<(Event, A
     state.current = Some(Current { id: event.id.0, watchers, step: Step::Running, failed: None });
     let bound = state.bound.clone().expect("a runtime is initialised only with its unit");
     if let Some(extensions) = &mut state.extensions {
-        extensions.dispatch(|| next::invoke_event(&bound, &mut event, core.host.clock()));
+        let trace = next::trace(&mut event, core.host.clock().wall_ms());
+        if let Some(hub) = &extensions.hub {
+            hub.started(event.id, &trace);
+        }
+        extensions.dispatch(|| next::invoke_event(&bound, &event, &trace, core.host.clock()));
     }
     Poll::Ready(Some((event, bound)))
 }

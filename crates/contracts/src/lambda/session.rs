@@ -20,6 +20,8 @@ use tokio::sync::oneshot;
 pub(super) struct Core {
     state: Mutex<State>,
     pub host: Arc<dyn Host>,
+    /// To addresses inside.
+    pub link: Arc<dyn Link>,
     pub port: u16,
 }
 
@@ -49,9 +51,9 @@ pub(super) async fn open(
         .map_err(|e| Fault::internal(format!("can't get the listener at port {port} of the instance: {e}")))?;
     let (ready, initialised) = oneshot::channel();
     let bound = unit.as_ref().map(|u| Arc::new(Bound::new(u)));
-    let mut state = State::new(bound, ready);
+    let mut state = State::new(host.clock().mono(), bound, ready);
     state.extensions = unit.and_then(|unit| Extensions::expecting(extensions::external(&unit)));
-    let core = Arc::new(Core { state: Mutex::new(state), host, port });
+    let core = Arc::new(Core { state: Mutex::new(state), host, link: access, port });
     let serving = server::serve(core.clone(), listener);
     initialised.await.unwrap_or_else(|_| Err(gone()))?;
     Ok(Arc::new(LambdaSession { core, _serving: serving }))
@@ -91,6 +93,7 @@ impl Session for LambdaSession {
                 }
                 let (ready, initialised) = oneshot::channel();
                 state.phase = Phase::Starting;
+                state.began = self.core.host.clock().mono();
                 state.bound = Some(Arc::new(Bound::new(&unit)));
                 state.binding = Some(document);
                 state.ready = Some(ready);

@@ -4,9 +4,9 @@
 //! An event lies in `waiting` until a `/next` takes it, so that a poll whose connection dies at the wrong moment loses
 //! nothing: the event is still there for the next poll, or goes back to the engine as undelivered.
 
-use super::{extensions::Extensions, next::Bound};
+use super::{extensions::Extensions, next::Bound, telemetry::Hub};
 use bytes::Bytes;
-use model::{Cause, Event, Failed, Fault, Reply, ports::SlotEnd};
+use model::{Cause, Event, Failed, Fault, InvocationId, Mono, Reply, ports::SlotEnd};
 use std::{sync::Arc, task::Waker};
 use tokio::sync::oneshot;
 
@@ -106,6 +106,8 @@ impl Parked {
 
 pub(super) struct State {
     pub phase: Phase,
+    /// When the initialisation began.
+    pub began: Mono,
     pub bound: Option<Arc<Bound>>,
     /// What a runtime without a unit is told.
     pub binding: Option<Bytes>,
@@ -125,9 +127,10 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn new(bound: Option<Arc<Bound>>, ready: oneshot::Sender<Result<(), Fault>>) -> Self {
+    pub fn new(began: Mono, bound: Option<Arc<Bound>>, ready: oneshot::Sender<Result<(), Fault>>) -> Self {
         Self {
             phase: Phase::Starting,
+            began,
             bound,
             binding: None,
             ready: Some(ready),
@@ -199,8 +202,28 @@ impl State {
         }
     }
 
+    pub fn hub(&self) -> Option<&Arc<Hub>> {
+        self.extensions.as_ref()?.hub.as_ref()
+    }
+
+    /// All are initialised: whoever waited for it is told.
+    fn complete(&mut self) {
+        let Some(ready) = self.ready.take() else { return };
+        if let Some(hub) = self.hub() {
+            hub.initialised(self.began);
+        }
+        let _ = ready.send(Ok(()));
+    }
+
     /// The runtime is done with a call: it is over when every extension is, too.
-    pub fn done(&mut self, mut done: Current) {
+    pub fn done(&mut self, done: Current) {
+        if let Some(hub) = self.hub() {
+            hub.runtime_done(InvocationId(done.id), done.failed.as_deref());
+        }
+        self.over(done);
+    }
+
+    fn over(&mut self, mut done: Current) {
         if self.extensions.as_ref().is_some_and(|e| e.at_work()) {
             self.ending = Some(done);
             return;
@@ -215,23 +238,27 @@ impl State {
             return;
         }
         if let Some(done) = self.ending.take() {
-            self.done(done);
+            self.over(done);
         }
-        if self.phase == Phase::Serving
-            && let Some(ready) = self.ready.take()
-        {
-            let _ = ready.send(Ok(()));
+        if self.phase == Phase::Serving {
+            self.complete();
         }
     }
 
     pub fn initialised(&mut self, result: Result<(), Fault>) {
         self.phase = if result.is_ok() { Phase::Serving } else { Phase::Failed };
-        if result.is_ok() && self.extensions.as_ref().is_some_and(|e| e.at_work()) {
-            // Told when the last extension is.
-            return;
+        if let Some(hub) = self.hub() {
+            hub.runtime_initialised(result.as_ref().err());
         }
-        if let Some(ready) = self.ready.take() {
-            let _ = ready.send(result);
+        match result {
+            // Else told when the last extension is.
+            Ok(()) if self.extensions.as_ref().is_none_or(|e| !e.at_work()) => self.complete(),
+            Ok(()) => {}
+            Err(fault) => {
+                if let Some(ready) = self.ready.take() {
+                    let _ = ready.send(Err(fault));
+                }
+            }
         }
     }
 

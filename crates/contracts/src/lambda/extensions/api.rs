@@ -109,6 +109,7 @@ fn enter(extensions: &mut Extensions, name: &str, events: &[String]) -> Result<U
         invoke: wants("INVOKE"),
         shutdown: wants("SHUTDOWN"),
         ready: false,
+        initialised: false,
         event: None,
         next: Parked::default(),
     });
@@ -162,6 +163,10 @@ async fn next(core: &Arc<Core>, headers: &HeaderMap) -> Answer {
         // With an event that it has not been told yet, it isn't done.
         if extension.event.is_none() {
             extension.ready = true;
+            let first = (!std::mem::replace(&mut extension.initialised, true)).then(|| extension.note());
+            if let (Some(record), Some(hub)) = (first, state.hub()) {
+                hub.note("platform.extension", record);
+            }
             state.extension_ready();
         }
         (id, ticket)

@@ -7,16 +7,16 @@
 
 mod api;
 
-pub(super) use api::route;
+pub(super) use api::{identify, route};
 
-use super::state::Parked;
+use super::{state::Parked, telemetry::Hub};
 use bytes::Bytes;
 use model::{
     Unit,
     ports::{Beside, Goodbye},
     sandbox::Group,
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// Extensions of one function.
@@ -45,7 +45,8 @@ pub(super) struct Extensions {
     /// Started, and not registered yet.
     expected: Vec<String>,
     registered: Vec<Extension>,
-    goodbye: Option<(Goodbye, u64)>,
+    /// Where somebody subscribed to what happens here.
+    pub hub: Option<Arc<Hub>>,
 }
 
 pub(super) struct Extension {
@@ -56,6 +57,8 @@ pub(super) struct Extension {
     shutdown: bool,
     /// It asked for an event, and has none that it works on.
     ready: bool,
+    /// It asked for its first.
+    initialised: bool,
     /// What it is to be told.
     event: Option<Bytes>,
     next: Parked,
@@ -75,7 +78,7 @@ impl Extensions {
     }
 
     fn none() -> Extensions {
-        Extensions { expected: Vec::new(), registered: Vec::new(), goodbye: None }
+        Extensions { expected: Vec::new(), registered: Vec::new(), hub: None }
     }
 
     /// Whether somebody has not yet asked for the next event.
@@ -124,11 +127,17 @@ impl Extensions {
         };
         let event = serde_json::json!({ "eventType": "SHUTDOWN", "shutdownReason": reason, "deadlineMs": deadline_ms });
         let event = Bytes::from(event.to_string());
-        self.goodbye = Some((why, deadline_ms));
+        if let Some(hub) = &self.hub {
+            hub.flush();
+        }
         for extension in self.registered.iter_mut().filter(|e| e.shutdown) {
             extension.event = Some(event.clone());
             extension.next.wake();
         }
+    }
+
+    pub fn name_of(&mut self, id: Uuid) -> String {
+        self.find(id).map(|e| e.name.clone()).unwrap_or_default()
     }
 
     fn find(&mut self, id: Uuid) -> Option<&mut Extension> {
@@ -137,6 +146,13 @@ impl Extensions {
 }
 
 impl Extension {
+    /// What the platform notes when it asks for its first event.
+    fn note(&self) -> serde_json::Value {
+        let wants = [(self.invoke, "INVOKE"), (self.shutdown, "SHUTDOWN")];
+        let events: Vec<&str> = wants.into_iter().filter(|w| w.0).map(|w| w.1).collect();
+        serde_json::json!({ "name": self.name, "state": "Ready", "events": events })
+    }
+
     fn take(&mut self) -> Told {
         match self.event.take() {
             Some(event) => Told::Event(event),
