@@ -38,11 +38,28 @@ struct State {
     /// Who else is told of every line: something inside that subscribed.
     hears: Option<Arc<dyn Hears>>,
     /// What there was before somebody could subscribe; kept while the instance initialises.
-    before: Option<Vec<(Writer, LogRecord)>>,
+    before: Option<Before>,
 }
 
-/// Records of an initialisation that are kept for who subscribes in it.
-const BEFORE_MAX: usize = 1000;
+/// What an initialisation logged, for who subscribes in it.
+#[derive(Default)]
+struct Before {
+    records: Vec<(Writer, LogRecord)>,
+    bytes: usize,
+}
+
+const BEFORE_RECORDS_MAX: usize = 1000;
+const BEFORE_BYTES_MAX: usize = 256 * 1024;
+
+impl Before {
+    fn keep(&mut self, writer: Writer, record: &LogRecord) {
+        let bytes = if let Line::Text { text, .. } = &record.line { text.len() } else { 0 };
+        if self.records.len() < BEFORE_RECORDS_MAX && self.bytes + bytes <= BEFORE_BYTES_MAX {
+            self.bytes += bytes;
+            self.records.push((writer, record.clone()));
+        }
+    }
+}
 
 /// The log side of one instance.
 #[derive(Clone)]
@@ -62,7 +79,7 @@ impl Output {
             window_bytes: 0,
             dropped: 0,
             hears: None,
-            before: Some(Vec::new()),
+            before: Some(Before::default()),
         };
         Self { parts, state: Arc::new(Mutex::new(state)) }
     }
@@ -87,7 +104,7 @@ impl Output {
     /// From here on this hears every line, and now what there was.
     pub fn hear(&self, hears: Arc<dyn Hears>) {
         let mut state = self.lock();
-        for (writer, record) in state.before.take().into_iter().flatten() {
+        for (writer, record) in state.before.take().unwrap_or_default().records {
             hears.line(writer, &record);
         }
         state.hears = Some(hears);
@@ -205,8 +222,8 @@ impl Output {
     fn emit(&self, state: &mut State, writer: Writer, stream: Arc<Stream>, record: LogRecord) {
         if let Some(hears) = &state.hears {
             hears.line(writer, &record);
-        } else if let Some(before) = state.before.as_mut().filter(|b| b.len() < BEFORE_MAX) {
-            before.push((writer, record.clone()));
+        } else if let Some(before) = &mut state.before {
+            before.keep(writer, &record);
         }
         if let Some(tail) = &mut state.tail
             && let Some(text) = (self.parts.format)(&stream, &record)

@@ -6,6 +6,8 @@
 //! asked for an event, and a call when they have asked again.
 
 mod api;
+#[cfg(test)]
+mod tests;
 
 pub(super) use api::{identify, route};
 

@@ -134,8 +134,10 @@ fn destination(wanted: &WantedDestination, own_port: u16) -> Result<Destination,
             if uri.authority().is_some_and(|a| a.as_str().contains('@')) {
                 return Err("destination URI can't name a user".into());
             }
+            // A port that is no number of one is not the same as none.
+            let bare = uri.authority().map(http::uri::Authority::as_str) == uri.host();
             let path = uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
-            Ok(Destination::Http(port(uri.port_u16().or(Some(80)))?, path))
+            Ok(Destination::Http(port(if bare { Some(80) } else { uri.port_u16() })?, path))
         }
         other => Err(format!("destination protocol {other:?} is neither HTTP nor TCP")),
     }

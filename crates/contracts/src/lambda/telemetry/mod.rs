@@ -26,8 +26,8 @@ use std::{
     time::Duration,
 };
 
-/// Events of an initialisation that are kept for who subscribes later in it.
-const EARLY_MAX: usize = 2000;
+/// Bytes of an initialisation's events that are kept for who subscribes later in it.
+const EARLY_BYTES_MAX: usize = 512 * 1024;
 
 /// Everything that is subscribed to in one instance.
 pub(super) struct Hub {
@@ -41,14 +41,14 @@ struct Heard {
     subscribers: Vec<Arc<Subscription>>,
     tasks: Vec<tokio::task::AbortHandle>,
     /// While somebody may still subscribe.
-    early: Option<Vec<Event>>,
+    early: Option<(Vec<Event>, usize)>,
     /// How the runtime ended the last call that it ended.
     last: Option<(InvocationId, &'static str, Option<String>)>,
 }
 
 impl Hub {
     pub fn new(bound: Arc<Bound>, host: &Arc<dyn Host>) -> Arc<Hub> {
-        let heard = Heard { subscribers: Vec::new(), tasks: Vec::new(), early: Some(Vec::new()), last: None };
+        let heard = Heard { subscribers: Vec::new(), tasks: Vec::new(), early: Some((Vec::new(), 0)), last: None };
         Arc::new(Hub { bound, host: Arc::downgrade(host), heard: Mutex::new(heard) })
     }
 
@@ -62,7 +62,7 @@ impl Hub {
 
     fn add(&self, subscription: Arc<Subscription>, task: tokio::task::AbortHandle) {
         let mut heard = self.heard();
-        for event in heard.early.iter().flatten() {
+        for event in heard.early.iter().flat_map(|e| &e.0) {
             subscription.push(event);
         }
         heard.subscribers.push(subscription);
@@ -74,7 +74,8 @@ impl Hub {
         for subscription in &heard.subscribers {
             subscription.push(&event);
         }
-        if let Some(early) = heard.early.as_mut().filter(|e| e.len() < EARLY_MAX) {
+        if let Some((early, bytes)) = heard.early.as_mut().filter(|e| e.1 + event.text.len() <= EARLY_BYTES_MAX) {
+            *bytes += event.text.len();
             early.push(event);
         }
     }
