@@ -1,4 +1,4 @@
-//! Packages that try to be more than a package. Each goes through both doors that take one, and each is refused in the service's
+//! Packages that try to be more than a package. Each goes through all doors that take one, and each is refused in the service's
 //! words with nothing of it left anywhere; what is merely odd becomes harmless.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -44,14 +44,17 @@ impl<'a> Stage<'a> {
         Ok(Self { myna, victim, before: folder(myna) })
     }
 
-    /// CreateFunction, then UpdateFunctionCode of the function that serves.
-    fn send(&self, bytes: &[u8]) -> Result<[Response; 2]> {
+    /// CreateFunction, UpdateFunctionCode of the function that serves, and PublishLayerVersion.
+    fn send(&self, bytes: &[u8]) -> Result<[Response; 3]> {
         let code = json!({ "ZipFile": BASE64.encode(bytes) });
         let created = self.myna.draft("planted", SOURCE).set("Code", code.clone()).send()?;
         let path = "/2015-03-31/functions/victim/code";
         let updated =
             self.myna.signed("lambda", "PUT", path, &[("content-type", "application/json")], &serde_json::to_vec(&code)?)?;
-        Ok([created, updated])
+        let layer = serde_json::to_vec(&json!({ "Content": code }))?;
+        let path = "/2018-10-31/layers/planted/versions";
+        let published = self.myna.signed("lambda", "POST", path, &[("content-type", "application/json")], &layer)?;
+        Ok([created, updated, published])
     }
 
     fn refused(&self, rows: &[Row]) -> Result<()> {

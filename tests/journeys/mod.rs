@@ -8,8 +8,10 @@ mod development;
 mod directory;
 mod environment;
 mod events;
+mod extensions;
 mod first_start;
 mod frameworks;
+mod layers;
 mod mistakes;
 mod plain_user;
 mod runtimes;
@@ -17,6 +19,7 @@ mod sdk;
 mod settings;
 mod shims;
 mod streams;
+mod telemetry;
 mod upstream;
 mod urls;
 mod versions;
@@ -36,6 +39,9 @@ pub const ALL: &[&[Test]] = &[
     frameworks::ALL,
     environment::ALL,
     events::ALL,
+    layers::ALL,
+    extensions::ALL,
+    telemetry::ALL,
     settings::ALL,
     streams::ALL,
     command_line::ALL,

@@ -7,6 +7,7 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path, thread, time::Duration};
 pub const ALL: &[Test] = tests![
     what_is_weaker_for_a_plain_user_is_told_everywhere,
     what_is_not_told_to_be_weaker_holds_for_a_plain_user,
+    layers_lie_over_each_other_for_a_plain_user_too,
     a_platform_whose_sandbox_cannot_work_does_not_start,
 ];
 
@@ -23,6 +24,23 @@ fn start() -> Result<Platform> {
         return Err(skip("no Python 3.11 that every user can start"));
     }
     Platform::start_with(Options { user: Some(USER), ..Options::default() })
+}
+
+fn layers_lie_over_each_other_for_a_plain_user_too() -> Result<()> {
+    let myna = start()?;
+    let mut arns = Vec::new();
+    for who in ["a", "b"] {
+        folder(&myna, who, &[("both.txt", who), (&format!("{who}.txt"), who)])?;
+        let made = serde_json_from(&verb(&myna, &["layer", "publish", who, who, "--json"])?)?;
+        arns.push(made["LayerVersionArn"].as_str().unwrap_or_default().to_owned());
+    }
+    let code =
+        "import os\ndef lambda_handler(event, context):\n    return open('/opt/both.txt').read(), sorted(os.listdir('/opt'))\n";
+    folder(&myna, "looks", &[("lambda_function.py", code)])?;
+    verb(&myna, &["deploy", "looks", "--runtime", "python3.11", "--layer", &arns[0], "--layer", &arns[1]])?;
+    let seen = serde_json_from(&verb(&myna, &["invoke", "looks", "-d", "1"])?)?;
+    ensure!(seen == json!(["b", ["a.txt", "b.txt", "both.txt"]]), "{seen}");
+    Ok(())
 }
 
 /// What the platform says to be weaker.

@@ -5,7 +5,7 @@ use crate::{
     instance::{Live, Started},
     invoke::About,
     run::Supervised,
-    start::{Failure, exit_fault},
+    start::Failure,
 };
 use model::{
     Call, Cause, Failed, InstanceId, Mono, Outcome,
@@ -42,12 +42,12 @@ impl Supervised {
     /// The instance is spent: because it ended, or because it broke its contract.
     pub fn why_spent(&self, why: String) -> End {
         let live = &self.held.live;
-        let cause = match live.exit() {
-            Some(exit) => exit_fault(exit).cause,
-            None if live.ended(self.generation) => Cause::Exited,
+        let (cause, named) = match live.why() {
+            Some(fault) => (fault.cause, fault.detail.filter(|d| d.starts_with("Extension."))),
+            None if live.ended(self.generation) => (Cause::Exited, None),
             None => return End::Failed(Cause::Protocol, why),
         };
-        End::Failed(cause, kind(cause).to_owned())
+        End::Failed(cause, named.unwrap_or_else(|| kind(cause).to_owned()))
     }
 }
 

@@ -1,11 +1,11 @@
 //! One living instance: its sandbox, the session with what runs in it, its output, and what it costs.
 
-use crate::{Engine, Parts, identity, output::Output};
+use crate::{Engine, Parts, identity, output::Output, start::exit_fault};
 use model::{
     Cause, Clock, Fault, Fut, InstanceId, Mono, Unit,
     log::Stream,
-    ports::{Host, Instance, InstanceCaller, InstanceFacts, Request, Response, Session, StartPlan},
-    sandbox::{Exit, Group, Limits, Measured},
+    ports::{Goodbye, Hears, Host, Instance, InstanceCaller, InstanceFacts, Request, Response, Session, Writer},
+    sandbox::{Exit, Group, Limits, Measured, ProcSpec, Signal},
 };
 use std::{
     sync::{
@@ -14,6 +14,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::{oneshot, watch};
 
 /// What an instance became when it got its unit.
 pub struct Bound {
@@ -27,6 +28,10 @@ struct Generation {
     session: Option<Arc<dyn Session>>,
     /// How the runtime ended, once it has.
     exit: Option<Exit>,
+    /// What ended it, where it wasn't the runtime.
+    why: Option<Fault>,
+    /// Its processes, each with the news of its end.
+    processes: Vec<(Group, watch::Receiver<bool>)>,
 }
 
 pub struct Live {
@@ -61,14 +66,25 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Live {
     pub fn new(id: InstanceId, parts: Arc<Parts>, sandbox: Box<dyn Instance>, engine: Weak<Engine>) -> Arc<Self> {
+        let output = Output::new(parts.clone());
+        let (caller, hops, begun) = (OnceLock::new(), AtomicU32::new(0), Mutex::new(None));
+        let host = InstanceHost {
+            engine,
+            parts: parts.clone(),
+            caller,
+            hops,
+            output: output.clone(),
+            initialization: OnceLock::new(),
+            begun,
+        };
         Arc::new(Self {
             id,
-            output: Output::new(parts.clone()),
-            host: Arc::new(InstanceHost { engine, parts: parts.clone(), caller: OnceLock::new(), hops: AtomicU32::new(0) }),
+            output,
+            host: Arc::new(host),
             parts,
             sandbox,
             bound: OnceLock::new(),
-            generation: Mutex::new(Generation { number: 0, session: None, exit: None }),
+            generation: Mutex::new(Generation { number: 0, session: None, exit: None, why: None, processes: Vec::new() }),
             ice: tokio::sync::Mutex::new(false),
             change: tokio::sync::Mutex::new(()),
             init: Mutex::new(None),
@@ -87,6 +103,7 @@ impl Live {
         let bound = self.bound.get_or_init(|| {
             let stream = identity::stream(unit, self.id, wall_ms);
             let credential = identity::credential(unit, self.id);
+            let _ = self.host.initialization.set(initialization);
             if let Some(credential) = &credential {
                 let caller = InstanceCaller { principal: credential.principal.clone(), credential: credential.clone(), hops: 0 };
                 let _ = self.host.caller.set(caller);
@@ -98,16 +115,25 @@ impl Live {
         bound
     }
 
-    /// Start the plan's processes as a new generation. The returned future resolves when the runtime has ended.
-    pub async fn spawn(self: &Arc<Self>, plan: &StartPlan) -> Result<(u64, Fut<'static, Exit>), Fault> {
-        let runtime = plan.processes.first().ok_or_else(|| Fault::internal("a start plan without a process"))?;
-        let process = self.sandbox.spawn(runtime.clone()).await?;
-        self.output.attach(process.output, process.frames).map_err(Fault::internal)?;
+    /// A new generation of processes begins; its number.
+    pub fn next_generation(&self) -> u64 {
+        self.output.renew();
         let mut generation = lock(&self.generation);
-        generation.number += 1;
-        generation.session = None;
-        generation.exit = None;
-        Ok((generation.number, process.exited))
+        *generation = Generation { number: generation.number + 1, session: None, exit: None, why: None, processes: Vec::new() };
+        generation.number
+    }
+
+    /// Start a process of a generation. The returned future resolves when it has ended; whoever got it says so to the sender.
+    pub async fn spawn(&self, number: u64, process: &ProcSpec) -> Result<(Fut<'static, Exit>, watch::Sender<bool>), Fault> {
+        let writer = if process.group == Group::Runtime { Writer::Function } else { Writer::Extension };
+        let (group, started) = (process.group.clone(), self.sandbox.spawn(process.clone()).await?);
+        self.output.attach(writer, started.output, started.frames).map_err(Fault::internal)?;
+        let (ended, news) = watch::channel(false);
+        let mut generation = lock(&self.generation);
+        if generation.number == number {
+            generation.processes.push((group, news));
+        }
+        Ok((started.exited, ended))
     }
 
     pub fn set_session(&self, number: u64, session: Arc<dyn Session>) {
@@ -131,6 +157,17 @@ impl Live {
         generation.exit = Some(exit);
         Some(generation.session.clone())
     }
+    /// The same of what runs beside the runtime, whose end is the generation's.
+    pub fn crashed(&self, number: u64, exit: Exit, why: Fault) -> Option<Option<Arc<dyn Session>>> {
+        let session = self.exited(number, exit)?;
+        lock(&self.generation).why = Some(why);
+        Some(session)
+    }
+    /// Why its processes are gone, once they are.
+    pub fn why(&self) -> Option<Fault> {
+        let generation = lock(&self.generation);
+        generation.why.clone().or_else(|| generation.exit.map(exit_fault))
+    }
     pub fn exit(&self) -> Option<Exit> {
         lock(&self.generation).exit
     }
@@ -150,20 +187,23 @@ impl Live {
         generation.exit = Some(Exit::Gone);
     }
 
-    /// End a generation: kill all its processes, keep the sandbox. Whatever waits for its session fails with `fault`, afterwards.
-    /// Returns when they are dead, whoever killed them.
+    /// End a generation: kill all its processes, keep the sandbox. What runs beside the runtime hears of it first. Whatever waits for
+    /// its session fails with `fault`, afterwards. Returns when they are dead, whoever killed them.
     pub async fn end_generation(&self, number: u64, fault: Fault) -> Result<(), Fault> {
         let _alone = self.change.lock().await;
-        let session = {
+        let (session, processes) = {
             let mut generation = lock(&self.generation);
             if generation.number != number {
                 return Ok(());
             }
             generation.number += 1;
-            generation.session.take()
+            (generation.session.take(), std::mem::take(&mut generation.processes))
         };
         self.output.drain();
-        let killed = self.sandbox.kill_group(Group::Runtime).await;
+        if let Some(session) = &session {
+            self.part(&**session, &processes, Goodbye::Timeout).await;
+        }
+        let killed = self.sandbox.kill_group(Group::All).await;
         if killed.is_err() {
             self.condemn();
         }
@@ -237,16 +277,54 @@ impl Live {
     }
     /// End it for good.
     pub async fn bury(&self) {
-        let session = {
+        let (session, processes, why) = {
             let mut generation = lock(&self.generation);
             generation.number += 1;
-            generation.session.take()
+            let why = if generation.exit.is_some() { Goodbye::Failure } else { Goodbye::Spindown };
+            (generation.session.take(), std::mem::take(&mut generation.processes), why)
         };
         if let Some(session) = session {
             session.close(Fault::new(Cause::Exited, "the instance was removed"));
+            self.part(&*session, &processes, why).await;
         }
         self.sandbox.kill().await;
         self.output.drain();
+    }
+}
+
+/// Resolves when all of these have ended.
+async fn all_ended(processes: &[(Group, watch::Receiver<bool>)], groups: &[Group]) {
+    for (_, news) in processes.iter().filter(|p| groups.contains(&p.0)) {
+        // An end without news is an end.
+        let _ = news.clone().wait_for(|ended| *ended).await;
+    }
+}
+
+impl Live {
+    /// What runs beside the runtime hears of the end and gets the time that it has for it.
+    async fn part(&self, session: &dyn Session, processes: &[(Group, watch::Receiver<bool>)], why: Goodbye) {
+        let beside = session.beside();
+        if beside.budget.is_zero() {
+            return;
+        }
+        self.enter();
+        let deadline_ms = self.parts.clock.wall_ms() + u64::try_from(beside.budget.as_millis()).unwrap_or(0);
+        let farewell = async {
+            self.wake().await?;
+            if why == Goodbye::Spindown {
+                self.sandbox.signal(Group::Runtime, Signal::Term).await?;
+                let _ = tokio::time::timeout(beside.runtime, all_ended(processes, &[Group::Runtime])).await;
+            }
+            self.sandbox.signal(Group::Runtime, Signal::Kill).await?;
+            session.goodbye(why, deadline_ms);
+            all_ended(processes, &beside.waits).await;
+            Ok::<(), Fault>(())
+        };
+        // What has not ended by then is killed, and so is what couldn't be told.
+        if let Ok(Err(fault)) = tokio::time::timeout(beside.budget, farewell).await {
+            tracing::debug!(instance = %self.id, "extensions were not told of the end: {fault}");
+        }
+        self.leave();
     }
 }
 
@@ -265,6 +343,19 @@ pub struct InstanceHost {
     caller: OnceLock<InstanceCaller>,
     /// Of the call that runs now: a call that it makes is one further.
     pub hops: AtomicU32,
+    output: Output,
+    initialization: OnceLock<&'static str>,
+    /// Who starts the runtime once what comes before it is ready.
+    begun: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl InstanceHost {
+    /// Resolves when the contract says that the runtime may start.
+    pub fn begins(&self) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        *lock(&self.begun) = Some(tell);
+        told
+    }
 }
 
 impl Host for InstanceHost {
@@ -282,6 +373,17 @@ impl Host for InstanceHost {
     }
     fn clock(&self) -> &dyn Clock {
         &*self.parts.clock
+    }
+    fn initialization(&self) -> &'static str {
+        self.initialization.get().copied().unwrap_or("on-demand")
+    }
+    fn begin(&self) {
+        if let Some(tell) = lock(&self.begun).take() {
+            let _ = tell.send(());
+        }
+    }
+    fn hear(&self, hears: Arc<dyn Hears>) {
+        self.output.hear(hears);
     }
 }
 

@@ -326,7 +326,12 @@ impl Engine {
 
     /// The packages of everything that runs, by content.
     pub fn packages_in_use(&self) -> HashSet<(TenantId, Arc<str>)> {
-        self.lock().pools.views().map(|v| (v.unit.tenant.clone(), v.unit.package.digest().into())).collect()
+        let state = self.lock();
+        let packages = |unit: &Unit| -> Vec<(TenantId, Arc<str>)> {
+            let all = std::iter::once(&unit.package).chain(&unit.layers);
+            all.map(|p| (unit.tenant.clone(), p.digest().into())).collect()
+        };
+        state.pools.views().flat_map(|v| packages(v.unit)).collect()
     }
 
     /// Instances, reserved memory in bytes, unbound instances.

@@ -8,7 +8,7 @@ use model::{
     InvocationId, Mono,
     limits::{LOG_BYTES_PER_SECOND_MAX, LOG_TAIL_BYTES},
     log::{Line, LogLine, LogRecord, Stream},
-    ports::{FramedLine, Framer},
+    ports::{FramedLine, Framer, Hears, Writer},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -20,6 +20,7 @@ use tokio::net::unix::pipe::Receiver;
 
 /// One pipe of an instance.
 struct Pipe {
+    writer: Writer,
     fd: Arc<Receiver>,
     framer: Box<dyn Framer>,
     open: bool,
@@ -34,6 +35,30 @@ struct State {
     window: Mono,
     window_bytes: usize,
     dropped: u64,
+    /// Who else is told of every line: something inside that subscribed.
+    hears: Option<Arc<dyn Hears>>,
+    /// What there was before somebody could subscribe; kept while the instance initialises.
+    before: Option<Before>,
+}
+
+/// What an initialisation logged, for who subscribes in it.
+#[derive(Default)]
+struct Before {
+    records: Vec<(Writer, LogRecord)>,
+    bytes: usize,
+}
+
+const BEFORE_RECORDS_MAX: usize = 1000;
+const BEFORE_BYTES_MAX: usize = 256 * 1024;
+
+impl Before {
+    fn keep(&mut self, writer: Writer, record: &LogRecord) {
+        let bytes = if let Line::Text { text, .. } = &record.line { text.len() } else { 0 };
+        if self.records.len() < BEFORE_RECORDS_MAX && self.bytes + bytes <= BEFORE_BYTES_MAX {
+            self.bytes += bytes;
+            self.records.push((writer, record.clone()));
+        }
+    }
 }
 
 /// The log side of one instance.
@@ -45,7 +70,17 @@ pub struct Output {
 
 impl Output {
     pub fn new(parts: Arc<Parts>) -> Self {
-        let state = State { pipes: Vec::new(), stream: None, id: None, tail: None, window: Mono(0), window_bytes: 0, dropped: 0 };
+        let state = State {
+            pipes: Vec::new(),
+            stream: None,
+            id: None,
+            tail: None,
+            window: Mono(0),
+            window_bytes: 0,
+            dropped: 0,
+            hears: None,
+            before: Some(Before::default()),
+        };
         Self { parts, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -58,17 +93,39 @@ impl Output {
         self.lock().stream = Some(stream);
     }
 
-    /// Read these pipes from now on, instead of an earlier generation's.
-    pub fn attach(&self, output: OwnedFd, frames: Option<OwnedFd>) -> std::io::Result<()> {
+    /// An earlier generation's pipes are read no more, and who listened to it is gone with it.
+    pub fn renew(&self) {
+        let mut state = self.lock();
+        state.pipes.clear();
+        state.hears = None;
+        state.before.get_or_insert_default();
+    }
+
+    /// From here on this hears every line, and now what there was.
+    pub fn hear(&self, hears: Arc<dyn Hears>) {
+        let mut state = self.lock();
+        for (writer, record) in state.before.take().unwrap_or_default().records {
+            hears.line(writer, &record);
+        }
+        state.hears = Some(hears);
+    }
+
+    /// The instance is initialised: nobody can subscribe any more.
+    pub fn initialised(&self) {
+        self.lock().before = None;
+    }
+
+    /// Read these pipes too from now on.
+    pub fn attach(&self, writer: Writer, output: OwnedFd, frames: Option<OwnedFd>) -> std::io::Result<()> {
         let plain = ((self.parts.framer)(false), Some(output));
         let framed = ((self.parts.framer)(true), frames);
         let mut pipes = Vec::new();
         for (framer, fd) in [plain, framed] {
             let Some(fd) = fd else { continue };
-            pipes.push(Pipe { fd: Arc::new(Receiver::from_owned_fd(fd)?), framer, open: true });
+            pipes.push(Pipe { writer, fd: Arc::new(Receiver::from_owned_fd(fd)?), framer, open: true });
         }
         let watched: Vec<_> = pipes.iter().map(|p| p.fd.clone()).collect();
-        self.lock().pipes = pipes;
+        self.lock().pipes.extend(pipes);
         for fd in watched {
             tokio::spawn(self.clone().watch(fd));
         }
@@ -125,11 +182,12 @@ impl Output {
             }
             Err(_) => More::Later,
         };
-        lines.into_iter().for_each(|l| self.keep(state, l));
+        let writer = pipe.writer;
+        lines.into_iter().for_each(|l| self.keep(state, writer, l));
         more
     }
 
-    fn keep(&self, state: &mut State, line: FramedLine) {
+    fn keep(&self, state: &mut State, writer: Writer, line: FramedLine) {
         let Some(stream) = state.stream.clone() else { return };
         let now = self.parts.clock.mono();
         if now.since(state.window) >= Duration::from_secs(1) {
@@ -144,7 +202,7 @@ impl Output {
         }
         let at_ms = line.at_ms.unwrap_or_else(|| self.parts.clock.wall_ms());
         let record = LogRecord { at_ms, id: state.id, line: Line::Text { text: line.text, level: line.level } };
-        self.emit(state, stream, record);
+        self.emit(state, writer, stream, record);
     }
 
     /// Say how many lines were dropped.
@@ -157,11 +215,16 @@ impl Output {
             state.dropped = 0;
             let record =
                 LogRecord { at_ms: self.parts.clock.wall_ms(), id: state.id, line: Line::Platform { text: text.into() } };
-            self.emit(state, stream, record);
+            self.emit(state, Writer::Platform, stream, record);
         }
     }
 
-    fn emit(&self, state: &mut State, stream: Arc<Stream>, record: LogRecord) {
+    fn emit(&self, state: &mut State, writer: Writer, stream: Arc<Stream>, record: LogRecord) {
+        if let Some(hears) = &state.hears {
+            hears.line(writer, &record);
+        } else if let Some(before) = &mut state.before {
+            before.keep(writer, &record);
+        }
         if let Some(tail) = &mut state.tail
             && let Some(text) = (self.parts.format)(&stream, &record)
         {
@@ -179,7 +242,7 @@ impl Output {
         let mut state = self.lock();
         let Some(stream) = state.stream.clone() else { return };
         let record = LogRecord { at_ms: self.parts.clock.wall_ms(), id: state.id, line };
-        self.emit(&mut state, stream, record);
+        self.emit(&mut state, Writer::Platform, stream, record);
     }
 
     /// An invocation begins. The end of the one before emptied the pipes; what was written since is read as soon as it can be.

@@ -6,13 +6,13 @@ use crate::{
     pools,
 };
 use model::{
-    Cause, Fault, Fut, InstanceId, Mono, RevisionId, Unit,
+    Cause, Fault, InstanceId, Mono, RevisionId, Unit,
     log::Line,
     ports::{Contract, Runtime, Session, Slots, StartPlan},
-    sandbox::{Exit, Mount, Spec},
+    sandbox::{Exit, Group, Mount, ProcSpec, Spec},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
 /// Why there is no instance, and what was left of the attempt (its log stream shows what the code said).
 pub struct Failure {
@@ -165,40 +165,73 @@ impl Engine {
         plan: &StartPlan,
         budget: Duration,
     ) -> Result<Arc<dyn Session>, Fault> {
-        let (number, exited) = live.spawn(plan).await?;
-        let (tell, ended) = oneshot::channel();
-        tokio::spawn(self.strong().watch_exit(live.clone(), number, exited, tell));
+        let (runtime, others) = plan.processes.split_first().ok_or_else(|| Fault::internal("a start plan without a process"))?;
+        let number = live.next_generation();
+        let (tell, mut ended) = mpsc::channel(plan.processes.len());
+        for other in others {
+            self.launch(live, number, other, tell.clone()).await.map_err(|fault| not_launched(&other.group, fault))?;
+        }
+        let mut begins = (!others.is_empty()).then(|| live.host.begins());
+        if others.is_empty() {
+            self.launch(live, number, runtime, tell.clone()).await?;
+        }
         let mut opening = contract.open(live.link(), Some(unit.clone()), live.host.clone());
-        let session = tokio::select! {
-            biased;
-            session = &mut opening => session,
-            exit = ended => match tokio::time::timeout(LAST_WORDS, opening).await {
-                Ok(Err(fault)) => Err(fault),
-                _ => Err(exit_fault(exit.unwrap_or(Exit::Gone))),
-            },
-            () = tokio::time::sleep(budget) => Err(Fault::new(Cause::Timeout, format!("initialisation took longer than {budget:?}"))),
-        }?;
+        let mut over = std::pin::pin!(tokio::time::sleep(budget));
+        let session = loop {
+            tokio::select! {
+                biased;
+                session = &mut opening => break session?,
+                Some((group, exit)) = ended.recv() => match tokio::time::timeout(LAST_WORDS, opening).await {
+                    Ok(Err(fault)) => return Err(fault),
+                    _ if group == Group::Runtime => return Err(exit_fault(exit)),
+                    _ => return Err(crash(exit)),
+                },
+                _ = async { begins.as_mut().expect("only where there is one").await }, if begins.is_some() => {
+                    begins = None;
+                    self.launch(live, number, runtime, tell.clone()).await?;
+                }
+                () = &mut over => {
+                    return Err(Fault::new(Cause::Timeout, format!("initialisation took longer than {budget:?}")));
+                }
+            }
+        };
+        live.output.initialised();
         live.set_session(number, session.clone());
         Ok(session)
     }
 
-    /// Note the end of a generation's runtime, whenever it comes.
-    pub(crate) async fn watch_exit(
-        self: Arc<Self>,
-        live: Arc<Live>,
+    /// Start one process and watch for its end.
+    pub(crate) async fn launch(
+        &self,
+        live: &Arc<Live>,
         number: u64,
-        exited: Fut<'static, Exit>,
-        tell: oneshot::Sender<Exit>,
-    ) {
-        let exit = exited.await;
-        let _ = tell.send(exit);
-        let Some(session) = live.exited(number, exit) else { return };
+        process: &ProcSpec,
+        tell: mpsc::Sender<(Group, Exit)>,
+    ) -> Result<(), Fault> {
+        let (exited, news) = live.spawn(number, process).await?;
+        let (engine, live, group) = (self.strong(), live.clone(), process.group.clone());
+        tokio::spawn(async move {
+            let exit = exited.await;
+            let _ = tell.try_send((group.clone(), exit));
+            let _ = news.send(true);
+            engine.ended(live, number, group, exit).await;
+        });
+        Ok(())
+    }
+
+    /// Note the end of a generation's runtime, or of what runs beside it, whenever it comes.
+    async fn ended(self: Arc<Self>, live: Arc<Live>, number: u64, group: Group, exit: Exit) {
+        let (session, fault) = match group {
+            Group::Runtime => (live.exited(number, exit), exit_fault(exit)),
+            _ => (live.crashed(number, exit, crash(exit)), crash(exit)),
+        };
+        let Some(session) = session else { return };
         if let Some(session) = session {
             if live.serving() {
                 // What it wrote before it ended may still be in its sockets.
                 tokio::time::sleep(LAST_WORDS / 10).await;
             }
-            session.close(exit_fault(exit));
+            session.close(fault);
         }
         if !live.serving() {
             let mut state = self.lock();
@@ -248,13 +281,15 @@ impl Engine {
         };
         if let Err(fault) = outcome {
             if fault.cause != Cause::Timeout {
-                return Err(live
-                    .exit()
-                    .map_or(fault.clone(), |exit| if fault.report.is_some() { fault } else { exit_fault(exit) }));
+                return Err(match live.why() {
+                    Some(why) if fault.report.is_none() => why,
+                    _ => fault,
+                });
             }
             live.end_generation(generation, fault).await?;
             return self.respawn(live, unit).await;
         }
+        live.output.initialised();
         live.started(Started {
             sandbox,
             init: self.parts.clock.mono().since(began) - sandbox.min(self.parts.clock.mono().since(began)),
@@ -297,6 +332,22 @@ fn note_failure(state: &mut State, revision: RevisionId, now: Mono, fault: &Faul
         broken.until = now + pools::backoff(broken.times);
         broken.fault = fault.clone();
     }
+}
+
+/// A program beside the runtime ended though nobody had asked it to.
+fn crash(exit: Exit) -> Fault {
+    let how = match exit {
+        Exit::Code(n) => format!("exit status {n}"),
+        Exit::Signal(n) => format!("signal: {}", signal_name(n)),
+        Exit::OutOfMemory => "signal: killed".to_owned(),
+        Exit::Gone => "it is gone".to_owned(),
+    };
+    Fault::new(Cause::Exited, how).detail("Extension.Crash")
+}
+
+fn not_launched(group: &Group, fault: Fault) -> Fault {
+    let Group::Extension(name) = group else { return fault };
+    Fault::new(Cause::InitFailed, format!("extension {name}: {}", fault.message)).detail("Extension.LaunchError")
 }
 
 /// What the end of a runtime means to whoever waited for it.

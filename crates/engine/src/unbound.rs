@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
 /// Nobody asked for this runtime for so long: its waiting instances go.
 const KEEP: Duration = Duration::from_secs(300);
@@ -134,13 +134,14 @@ async fn start(engine: &Arc<Engine>, contract: &'static str, tier: Tier, runtime
     };
     let sandbox = engine.parts.backend.start(tier, spec).await?;
     let live = Live::new(id, engine.parts.clone(), sandbox, engine.weak.clone());
-    let (number, exited) = live.spawn(&plan).await?;
-    let (tell, ended) = oneshot::channel();
-    tokio::spawn(engine.clone().watch_exit(live.clone(), number, exited, tell));
+    let runtime = plan.processes.first().ok_or_else(|| Fault::internal("a start plan without a process"))?;
+    let number = live.next_generation();
+    let (tell, mut ended) = mpsc::channel(1);
+    engine.launch(&live, number, runtime, tell).await?;
     let session = tokio::select! {
         biased;
         session = contract.open(live.link(), None, live.host.clone()) => session?,
-        exit = ended => return Err(crate::start::exit_fault(exit.unwrap_or(Exit::Gone))),
+        exit = ended.recv() => return Err(crate::start::exit_fault(exit.map_or(Exit::Gone, |e| e.1))),
         () = tokio::time::sleep(START_TIMEOUT) => return Err(Fault::internal(format!("no sign of life within {START_TIMEOUT:?}"))),
     };
     live.set_session(number, session);

@@ -18,6 +18,8 @@ pub struct Unit {
     /// How the owning system names it, without a qualifier (an ARN for Lambda).
     pub resource_name: Arc<str>,
     pub package: Package,
+    /// What lies over each other at `/opt`, the later above the earlier.
+    pub layers: Vec<Package>,
     /// `python3.12`, `nodejs20.x`, `provided.al2023` …
     pub runtime: Arc<str>,
     /// The contract's folder name: `lambda`.

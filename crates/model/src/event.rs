@@ -56,7 +56,10 @@ impl Attributes {
         self.0.iter().map(|(name, value)| (*name, value))
     }
     pub fn set(&mut self, name: &'static str, value: impl Into<Bytes>) {
-        self.0.push((name, value.into()));
+        match self.0.iter_mut().find(|a| a.0 == name) {
+            Some(there) => there.1 = value.into(),
+            None => self.0.push((name, value.into())),
+        }
     }
     pub fn get(&self, name: &str) -> Option<&Bytes> {
         self.0.iter().find(|a| a.0 == name).map(|a| &a.1)

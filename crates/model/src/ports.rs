@@ -9,7 +9,7 @@ use crate::{
     event::{Call, Outcome, Record},
     log::{LogLine, LogRecord, Stream},
     queue::{Accept, Control, EventQuery, EventView, Finished, Lane, LaneView, NewEvent, Settled, Taken, Tell},
-    sandbox::{Caps, Endpoint, Exit, Group, Leftover, Limits, Measured, Mount, ProcSpec, Spec},
+    sandbox::{Caps, Endpoint, Exit, Group, Leftover, Limits, Measured, Mount, ProcSpec, Signal, Spec},
 };
 use bytes::Bytes;
 use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
@@ -139,6 +139,8 @@ pub trait Resources: Send + Sync {
 pub trait Packages: Send + Sync {
     /// Check and unpack an archive. The same content is stored once per tenant. Nothing of a refused archive remains.
     fn put_zip(&self, tenant: &TenantId, archive: Bytes) -> Fut<'_, Result<crate::Package, Fault>>;
+    /// Bytes of what a package unpacks to; `None` when it isn't there.
+    fn unpacked_bytes(&self, tenant: &TenantId, digest: &str) -> Option<u64>;
     /// A capability that reads the archive until it expires.
     fn link(&self, tenant: &TenantId, digest: &str) -> Result<Arc<str>, Fault>;
 }
@@ -321,7 +323,8 @@ pub struct Runtime {
 /// What an instance needs, apart from its tier.
 #[derive(Clone, Debug)]
 pub struct StartPlan {
-    /// The first is the runtime; with it the instance lives and dies.
+    /// The first is the runtime; with it the instance lives and dies. The others start before it, and it when the contract says
+    /// that they are ready for it ([`Host::begin`]).
     pub processes: Vec<ProcSpec>,
     pub mounts: Vec<Mount>,
     pub listens: Vec<Endpoint>,
@@ -332,6 +335,29 @@ pub trait Host: Send + Sync {
     /// A request that is not the contract's own goes to the gateway, with this instance's role as principal.
     fn plane(&self, request: Request) -> Fut<'_, Response>;
     fn clock(&self) -> &dyn crate::Clock;
+    /// As [`InstanceFacts::initialization`].
+    fn initialization(&self) -> &'static str {
+        "on-demand"
+    }
+    /// What starts before the runtime is ready for it.
+    fn begin(&self) {}
+    /// Tell this what the instance writes and what is noted of it, from the beginning of its processes on.
+    fn hear(&self, hears: Arc<dyn Hears>) {
+        let _ = hears;
+    }
+}
+
+/// Hears what an instance writes and what the platform notes of it. Never waited for.
+pub trait Hears: Send + Sync {
+    fn line(&self, from: Writer, record: &LogRecord);
+}
+
+/// Who wrote a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    Platform,
+    Function,
+    Extension,
 }
 
 /// Cuts what an instance writes into log lines.
@@ -373,6 +399,36 @@ pub trait Session: Send + Sync {
     fn bind(&self, unit: Arc<Unit>, facts: &InstanceFacts) -> Fut<'_, Result<(), Fault>>;
     /// The runtime is gone (or is about to be killed): whatever waits for it fails with this.
     fn close(&self, fault: Fault);
+    /// Who is to hear of the end before it comes.
+    fn beside(&self) -> Beside {
+        Beside::default()
+    }
+    /// The end comes, at this moment (milliseconds since the Unix epoch) at the latest.
+    fn goodbye(&self, why: Goodbye, deadline_ms: u64) {
+        let _ = (why, deadline_ms);
+    }
+}
+
+/// What runs beside a runtime, or in it, and is told of the end.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// What all together get to end by themselves; nothing where there is nobody.
+    pub budget: Duration,
+    /// The runtime's share of it.
+    pub runtime: Duration,
+    /// Who is waited for.
+    pub waits: Vec<Group>,
+}
+
+/// Why an instance's processes are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goodbye {
+    /// It isn't needed any more.
+    Spindown,
+    /// A call took longer than it may.
+    Timeout,
+    /// The runtime, or what runs beside it, failed.
+    Failure,
 }
 
 /// A call as its session sees it; the engine adds what it alone knows and makes a [`Call`] of it.
@@ -417,6 +473,11 @@ pub trait Instance: Send + Sync {
     fn spawn(&self, process: ProcSpec) -> Fut<'_, Result<Proc, Fault>>;
     /// Kill a group and wait until none of it is left; the sandbox, its `/tmp` and its network stay.
     fn kill_group(&self, group: Group) -> Fut<'_, Result<(), Fault>>;
+    /// Signal a group; one that has ended is no error.
+    fn signal(&self, group: Group, signal: Signal) -> Fut<'_, Result<(), Fault>> {
+        let _ = (group, signal);
+        Box::pin(async { Err(Fault::new(crate::Cause::Unsupported, "this sandbox signals nothing")) })
+    }
     /// Code and limits that arrive after the start.
     fn attach(&self, mounts: Vec<Mount>, limits: Limits) -> Fut<'_, Result<(), Fault>>;
     /// CPU while initialising differs from CPU while serving.

@@ -44,7 +44,8 @@ pub struct Limits {
     pub descriptors: u64,
 }
 
-/// A folder or file of the host, seen read-only inside.
+/// A folder or file of the host, seen read-only inside. Folders with one target lie over each other there, the later above the
+/// earlier.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mount {
     pub source: PathBuf,
@@ -89,8 +90,20 @@ pub struct ProcSpec {
 /// A set of processes of an instance that is signalled as one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Group {
-    /// The runtime and all it forked.
+    /// Whatever runs inside.
+    All,
+    /// The runtime and what it forked, as far as that stayed in its session.
     Runtime,
+    /// The same of a program that runs beside it, by name.
+    Extension(std::sync::Arc<str>),
+}
+
+/// What a group is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// To end by itself.
+    Term,
+    Kill,
 }
 
 /// How a process ended.

@@ -34,7 +34,7 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 24] = [
     "up",
     "status",
     "init",
@@ -43,6 +43,7 @@ const VERBS: [&str; 23] = [
     "invoke",
     "events",
     "dlq",
+    "layer",
     "list",
     "describe",
     "logs",

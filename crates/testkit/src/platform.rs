@@ -322,6 +322,10 @@ impl Packages for FakePackages {
             Ok(Package::Unpacked { path: format!("/packages/{digest}").into(), digest: Arc::from(digest), bytes })
         })
     }
+    /// As if nothing were compressed.
+    fn unpacked_bytes(&self, _: &TenantId, _: &str) -> Option<u64> {
+        Some(1000)
+    }
     fn link(&self, _: &TenantId, digest: &str) -> Result<Arc<str>, Fault> {
         Ok(Arc::from(format!("capability-{digest}")))
     }

@@ -43,11 +43,14 @@ def unserved(wire):
 
 
 # These need no function that exists.
-WITHOUT = {"CreateFunction", "ListFunctions", "GetAccountSettings", "CreateEventSourceMapping", "ListEventSourceMappings"}
+WITHOUT = {"CreateFunction", "ListFunctions", "GetAccountSettings", "PublishLayerVersion", "ListLayers", "ListLayerVersions",
+           "DeleteLayerVersion", "CreateEventSourceMapping", "ListEventSourceMappings"}
 # What the service wants beyond its model's required members.
 MORE = {
     "UpdateFunctionCode": {"ZipFile": b"x"},
     "AddPermission": {"Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"},
+    "AddLayerVersionPermission": {"Action": "lambda:GetLayerVersion", "Principal": "*"},
+    "GetLayerVersionByArn": {"Arn": "arn:aws:lambda:us-east-1:000000000000:layer:nobody:1"},
     "CreateAlias": {"FunctionVersion": "1"},
     "PutProvisionedConcurrencyConfig": {"Qualifier": "1"},
     "InvokeAsync": {"InvokeArgs": b"{}"},

@@ -82,6 +82,23 @@ def versions(wire):
     call("DeleteFunctionConcurrency", **NAME)
 
 
+def layers(wire):
+    call, one = wire.call, {"LayerName": "l", "VersionNumber": 1}
+    made = call("PublishLayerVersion", LayerName="l", Description="d", LicenseInfo="MIT", Content={"ZipFile": package("X = 1")},
+                CompatibleRuntimes=["python3.11"], CompatibleArchitectures=["x86_64", "arm64"])
+    call("GetLayerVersion", **one)
+    call("GetLayerVersionByArn", Arn=made.get("LayerVersionArn"))
+    call("ListLayers", CompatibleRuntime="python3.11")
+    call("ListLayerVersions", LayerName="l", CompatibleArchitecture="arm64")
+    call("AddLayerVersionPermission", **one, StatementId="s", Action="lambda:GetLayerVersion", Principal="*", OrganizationId="o-0123456789")
+    call("GetLayerVersionPolicy", **one)
+    call("RemoveLayerVersionPermission", **one, StatementId="s")
+    call("UpdateFunctionConfiguration", **NAME, Layers=[made.get("LayerVersionArn")])
+    settled(wire)
+    call("DeleteLayerVersion", **one)
+    call("GetFunction", **NAME)
+
+
 def urls(wire):
     cors = {"AllowCredentials": True, "AllowOrigins": ["*"], "AllowMethods": ["*"], "AllowHeaders": ["a"], "ExposeHeaders": ["b"], "MaxAge": 1}
     wire.call("CreateFunctionUrlConfig", **NAME, AuthType="NONE", Cors=cors)
@@ -171,6 +188,7 @@ def main():
     lam, log, sts, iam = (Wire(service) for service in model.SERVICES)
     functions(lam)
     versions(lam)
+    layers(lam)
     urls(lam)
     calls(lam)
     events(lam)

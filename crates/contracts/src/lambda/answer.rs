@@ -95,12 +95,12 @@ pub(super) fn too_large(limit: u64) -> Answer {
     error(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &message)
 }
 
-/// Extensions aren't served yet: the answer is the one that a late extension gets.
-pub(super) fn no_extensions() -> Answer {
-    error(StatusCode::FORBIDDEN, "Extension.RegistrationClosed", "Extension registration is not available on this platform")
+/// What an extension may not do.
+pub(super) fn forbidden(kind: &str, message: &str) -> Answer {
+    error(StatusCode::FORBIDDEN, kind, message)
 }
 
-/// As the reference's stubs do, so that an extension that insists on subscribing goes on without.
-pub(super) fn no_telemetry(api: &str) -> Answer {
-    error(StatusCode::ACCEPTED, &format!("{api}.NotSupported"), &format!("{api} API is not supported"))
+/// A document that can't be what was meant.
+pub(super) fn invalid_request(message: &str) -> Answer {
+    error(StatusCode::BAD_REQUEST, "ValidationError", message)
 }

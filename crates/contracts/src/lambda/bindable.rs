@@ -26,6 +26,16 @@ const EARLY: &[&str] = &[
 pub fn can_bind(unit: &Unit) -> Result<(), String> {
     match unit.env.iter().find(|(name, _)| early(name)) {
         Some((name, _)) => Err(format!("the variable {name} takes effect only when a process starts")),
+        None => layered(unit),
+    }
+}
+
+/// The loader remembers for as long as a process lives that a folder of libraries wasn't there, and an extension is started before
+/// the runtime.
+fn layered(unit: &Unit) -> Result<(), String> {
+    let has = |folder: &str| unit.layers.iter().any(|l| l.path().join(folder).is_dir());
+    match ["lib", "extensions"].into_iter().find(|folder| has(folder)) {
+        Some(folder) => Err(format!("a layer brings /opt/{folder}, which takes effect only when a process starts")),
         None => Ok(()),
     }
 }

@@ -80,6 +80,7 @@ pub fn unit() -> Unit {
         dialect: "aws",
         resource_name: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
         package: Package::Unpacked { digest: "00".into(), bytes: 1, path: "/nonexistent".into() },
+        layers: vec![],
         runtime: "provided.al2023".into(),
         contract: "lambda",
         tier: Tier::Process,

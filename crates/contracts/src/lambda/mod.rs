@@ -2,11 +2,12 @@
 //! answers when there is one, and the runtime posts the result. Facts are taken from Amazon's runtime interface emulator
 //! (`internal/lambda/rapi`) and from the service's developer guide, "Using the Lambda runtime API".
 //!
-//! The same listener carries two things more: a runtime of our own that waits without code for the unit that it will serve
+//! The same listener carries the Extensions API (version 2020-01-01), and two things more: a runtime of our own that waits without code for the unit that it will serve
 //! (`/myna/bind`), and everything that isn't the contract's own, which is the function calling the platform.
 
 mod answer;
 mod bindable;
+mod extensions;
 pub mod log_frames;
 mod next;
 mod plan;
@@ -15,6 +16,7 @@ mod routes;
 mod server;
 mod session;
 mod state;
+mod telemetry;
 
 #[cfg(any(test, feature = "double"))]
 #[allow(clippy::unwrap_used, clippy::missing_panics_doc)]

@@ -23,6 +23,13 @@ pub(super) struct Bound {
     arn: HeaderValue,
     arn_text: String,
     timeout: Duration,
+    pub function: String,
+    pub version: String,
+    pub handler: String,
+    pub account: String,
+    pub memory_mib: u32,
+    /// Its lines are documents.
+    pub json: bool,
     pub request_bytes_max: usize,
     pub reply_bytes_max: usize,
     pub stream_bytes_max: u64,
@@ -36,6 +43,12 @@ impl Bound {
             arn: HeaderValue::from_str(&arn_text).unwrap_or(HeaderValue::from_static("")),
             arn_text,
             timeout: unit.settings.timeout,
+            function: unit.function.to_string(),
+            version: unit.version.to_string(),
+            handler: unit.handler.to_string(),
+            account: unit.tenant.to_string(),
+            memory_mib: unit.settings.memory_mib,
+            json: unit.settings.log.json,
             request_bytes_max: unit.settings.request_bytes_max,
             reply_bytes_max: unit.settings.reply_bytes_max,
             stream_bytes_max: unit.settings.stream_bytes_max,
@@ -48,6 +61,33 @@ impl Bound {
             Some(q) => HeaderValue::from_str(&format!("{}:{q}", self.arn_text)).unwrap_or_else(|_| self.arn.clone()),
         }
     }
+}
+
+/// Gives an event its trace, so that extensions and the runtime see the same.
+pub(super) fn trace(event: &mut Event, now_ms: u64) -> String {
+    let trace = match event.attributes.get(Attributes::TRACE).and_then(|t| HeaderValue::from_maybe_shared(t.clone()).ok()) {
+        Some(given) => complete_trace(given),
+        None => {
+            let mut text = Vec::new();
+            fresh_trace(&mut text, &event.id.0, now_ms).expect("memory takes every write");
+            shared(text.into())
+        }
+    };
+    event.attributes.set(Attributes::TRACE, Bytes::copy_from_slice(trace.as_bytes()));
+    trace.to_str().unwrap_or_default().to_owned()
+}
+
+/// What extensions are told of an event.
+pub(super) fn invoke_event(bound: &Bound, event: &Event, trace: &str, clock: &dyn Clock) -> Bytes {
+    let deadline = event.deadline.map_or_else(|| clock.wall_ms() + bound.timeout.as_millis() as u64, |d: Deadline| d.wall_ms);
+    let document = serde_json::json!({
+        "eventType": "INVOKE",
+        "deadlineMs": deadline,
+        "requestId": event.id.to_string(),
+        "invokedFunctionArn": bound.invoked_arn(event.qualifier.as_deref()).to_str().unwrap_or_default(),
+        "tracing": { "type": "X-Amzn-Trace-Id", "value": trace },
+    });
+    Bytes::from(document.to_string())
 }
 
 pub(super) fn answer(bound: &Bound, event: &Event, body: Bytes, clock: &dyn Clock) -> Answer {

@@ -1,9 +1,10 @@
 //! What is started, and with which variables: those that a function sees on AWS Lambda (developer guide, "Defined runtime
 //! environment variables"), with addresses of this platform.
 
+use super::extensions;
 use bytes::Bytes;
 use model::{
-    Cause, Fault, Unit,
+    Cause, Fault, Package, Unit,
     ports::{InstanceFacts, Runtime, StartPlan},
     sandbox::{Endpoint, Group, Mount, ProcSpec},
 };
@@ -33,6 +34,8 @@ pub const RESERVED: &[&str] = &[
 ];
 
 const TASK: &str = "/var/task";
+/// Where layers are.
+const OPT: &str = "/opt";
 const WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 /// The descriptor for framed log records, as Amazon's clients know it.
 const LOG_FRAMES: &str = "_LAMBDA_TELEMETRY_LOG_FD";
@@ -61,6 +64,7 @@ pub(super) fn plan(port: u16, runtime: &Runtime, unit: Option<&Unit>, about: &In
                 set(&mut env, &name, &value);
             }
             mounts.push(Mount { source: unit.package.path().to_owned(), target: TASK.to_owned() });
+            mounts.extend(layers(unit));
             command(runtime, unit)?
         }
         None if runtime.bindable => runtime.argv.iter().cloned().chain([UNBOUND.to_owned()]).collect(),
@@ -71,6 +75,7 @@ pub(super) fn plan(port: u16, runtime: &Runtime, unit: Option<&Unit>, about: &In
             ));
         }
     };
+    let beside = unit.map(|unit| extensions::external(unit).map(|name| extension(&name, &env)).collect()).unwrap_or_default();
     let process = ProcSpec {
         argv: argv.into_iter().map(OsString::from).collect(),
         env: env.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
@@ -79,7 +84,27 @@ pub(super) fn plan(port: u16, runtime: &Runtime, unit: Option<&Unit>, about: &In
         group: Group::Runtime,
         log_frames_env: Some(LOG_FRAMES),
     };
-    Ok(StartPlan { processes: vec![process], mounts, listens: vec![Endpoint::Tcp(port)] })
+    let processes = std::iter::once(process).chain::<Vec<_>>(beside).collect();
+    Ok(StartPlan { processes, mounts, listens: vec![Endpoint::Tcp(port)] })
+}
+
+/// A program of `/opt/extensions`. What only a runtime is told, it isn't.
+fn extension(name: &str, env: &Vars) -> ProcSpec {
+    let shown = |name: &str| !name.starts_with('_') && !["AWS_XRAY_CONTEXT_MISSING", "AWS_EXECUTION_ENV"].contains(&name);
+    ProcSpec {
+        argv: vec![format!("{OPT}/extensions/{name}").into()],
+        env: env.iter().filter(|v| shown(&v.0)).map(|(n, v)| (n.into(), v.into())).collect(),
+        cwd: "/".to_owned(),
+        group: Group::Extension(name.into()),
+        log_frames_env: None,
+    }
+}
+
+/// The layers, from the lowest up. Content that stands there twice counts where it stands last.
+fn layers(unit: &Unit) -> impl Iterator<Item = Mount> + '_ {
+    let all = unit.layers.iter().enumerate();
+    let last = |(at, layer): &(usize, &Package)| !unit.layers[at + 1..].iter().any(|l| l.path() == layer.path());
+    all.filter(last).map(|(_, layer)| Mount { source: layer.path().to_owned(), target: OPT.to_owned() })
 }
 
 /// What an unbound runtime is told: its variables and its handler.
@@ -188,16 +213,23 @@ fn sized(runtime: &Runtime, unit: &Unit) -> Vec<String> {
     command
 }
 
-/// The program of a unit that brings its own. A link is left to the instance, where it resolves to something else than here.
+/// The program of a unit that brings its own: in its package, or in a layer. A link is left to the instance, where it resolves to
+/// something else than here.
 fn bootstrap(unit: &Unit) -> Result<String, Fault> {
-    let path = unit.package.path().join("bootstrap");
-    let invalid = |message: &str| Err(Fault::new(Cause::InitFailed, message).detail("Runtime.InvalidEntrypoint"));
-    match std::fs::symlink_metadata(&path) {
-        Ok(found) if found.is_symlink() => Ok(format!("{TASK}/bootstrap")),
-        Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => Ok(format!("{TASK}/bootstrap")),
-        Ok(_) => invalid("/var/task/bootstrap is not an executable file")
-            .map_err(|f: Fault| f.hint("chmod +x bootstrap before packing")),
-        Err(_) => invalid("couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]")
-            .map_err(|f: Fault| f.hint("the package must hold an executable named bootstrap at its top")),
+    let invalid =
+        |message: &str, hint: &str| Err(Fault::new(Cause::InitFailed, message).detail("Runtime.InvalidEntrypoint").hint(hint));
+    // The uppermost layer that has it shows it.
+    let layered = unit.layers.iter().rev().map(|l| (l.path(), OPT));
+    let places = std::iter::once((unit.package.path(), TASK)).chain(layered);
+    let found = places.filter_map(|(path, at)| Some((std::fs::symlink_metadata(path.join("bootstrap")).ok()?, at))).next();
+    match found {
+        Some((found, at)) if found.is_symlink() || found.is_file() && found.permissions().mode() & 0o111 != 0 => {
+            Ok(format!("{at}/bootstrap"))
+        }
+        Some((_, at)) => invalid(&format!("{at}/bootstrap is not an executable file"), "chmod +x bootstrap before packing"),
+        None => invalid(
+            "couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]",
+            "the package, or a layer, must hold an executable named bootstrap at its top",
+        ),
     }
 }

@@ -3,10 +3,12 @@
 
 use super::{
     answer::{self, Answer, Out},
+    extensions,
     next::{self, Bound},
     reply,
     session::Core,
     state::{Current, Handed, Phase, Step},
+    telemetry,
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, Method, Request, StatusCode};
@@ -47,10 +49,10 @@ pub(super) async fn route(core: &Arc<Core>, request: Request<Incoming>) -> Answe
     match path {
         "/2018-06-01/ping" => answer::whole(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"pong")),
         "/myna/bind" => bind(core).await,
-        "/2022-07-01/telemetry" => answer::no_telemetry("Telemetry"),
-        "/2020-08-15/logs" => answer::no_telemetry("Logs"),
+        "/2022-07-01/telemetry" | "/2022-07-01/telemetry/" => telemetry::subscribe(core, request, false).await,
+        "/2020-08-15/logs" | "/2020-08-15/logs/" => telemetry::subscribe(core, request, true).await,
         "/2021-04-23/credentials" => answer::not_found(),
-        _ if path.starts_with("/2020-01-01/extension/") => answer::no_extensions(),
+        _ if path.starts_with("/2020-01-01/extension/") => extensions::route(core, request).await,
         _ => plane(core, request).await,
     }
 }
@@ -113,9 +115,8 @@ fn arrive(core: &Core) -> Result<u64, Answer> {
         }
         _ => return Err(answer::invalid_transition(name, "Ready")),
     }
-    if let Some(mut done) = state.current.take() {
-        let end = state.end(done.failed.take());
-        done.watchers.end(end);
+    if let Some(done) = state.current.take() {
+        state.done(done);
     }
     Ok(state.next.ticket())
 }
@@ -130,9 +131,16 @@ fn take(core: &Core, ticket: u64, cx: &mut Context<'_>) -> Poll<Option<(Event, A
         state.next.park(ticket, cx.waker());
         return Poll::Pending;
     };
-    let Handed { event, watchers } = *handed;
+    let Handed { mut event, watchers } = *handed;
     state.current = Some(Current { id: event.id.0, watchers, step: Step::Running, failed: None });
     let bound = state.bound.clone().expect("a runtime is initialised only with its unit");
+    if let Some(extensions) = &mut state.extensions {
+        let trace = next::trace(&mut event, core.host.clock().wall_ms());
+        if let Some(hub) = &extensions.hub {
+            hub.started(event.id, &trace);
+        }
+        extensions.dispatch(|| next::invoke_event(&bound, &event, &trace, core.host.clock()));
+    }
     Poll::Ready(Some((event, bound)))
 }
 

@@ -2,6 +2,7 @@
 //! answer the runtime. Both meet in [`State`] and nowhere else.
 
 use super::{
+    extensions::{self, Extensions},
     next::Bound,
     plan,
     server::{self, Serving},
@@ -9,7 +10,7 @@ use super::{
 };
 use model::{
     Cause, Entry, Event, Fault, Fut, Unit,
-    ports::{Host, InstanceFacts, Link, Session, SessionCall, SlotEnd, Slots},
+    ports::{Beside, Goodbye, Host, InstanceFacts, Link, Session, SessionCall, SlotEnd, Slots},
     sandbox::Endpoint,
 };
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,6 +20,8 @@ use tokio::sync::oneshot;
 pub(super) struct Core {
     state: Mutex<State>,
     pub host: Arc<dyn Host>,
+    /// To addresses inside.
+    pub link: Arc<dyn Link>,
     pub port: u16,
 }
 
@@ -47,8 +50,10 @@ pub(super) async fn open(
         .await
         .map_err(|e| Fault::internal(format!("can't get the listener at port {port} of the instance: {e}")))?;
     let (ready, initialised) = oneshot::channel();
-    let bound = unit.map(|u| Arc::new(Bound::new(&u)));
-    let core = Arc::new(Core { state: Mutex::new(State::new(bound, ready)), host, port });
+    let bound = unit.as_ref().map(|u| Arc::new(Bound::new(u)));
+    let mut state = State::new(host.clock().mono(), bound, ready);
+    state.extensions = unit.and_then(|unit| Extensions::expecting(extensions::external(&unit)));
+    let core = Arc::new(Core { state: Mutex::new(state), host, link: access, port });
     let serving = server::serve(core.clone(), listener);
     initialised.await.unwrap_or_else(|_| Err(gone()))?;
     Ok(Arc::new(LambdaSession { core, _serving: serving }))
@@ -88,6 +93,7 @@ impl Session for LambdaSession {
                 }
                 let (ready, initialised) = oneshot::channel();
                 state.phase = Phase::Starting;
+                state.began = self.core.host.clock().mono();
                 state.bound = Some(Arc::new(Bound::new(&unit)));
                 state.binding = Some(document);
                 state.ready = Some(ready);
@@ -101,6 +107,16 @@ impl Session for LambdaSession {
     fn close(&self, fault: Fault) {
         self.core.state().close(fault);
     }
+
+    fn beside(&self) -> Beside {
+        self.core.state().extensions.as_ref().map(|e| e.beside()).unwrap_or_default()
+    }
+
+    fn goodbye(&self, why: Goodbye, deadline_ms: u64) {
+        if let Some(extensions) = &mut self.core.state().extensions {
+            extensions.goodbye(why, deadline_ms);
+        }
+    }
 }
 
 impl LambdaSession {
@@ -113,7 +129,7 @@ impl LambdaSession {
             drop(state);
             return handed.undelivered(fault);
         }
-        if state.current.is_some() || state.waiting.is_some() {
+        if state.current.is_some() || state.waiting.is_some() || state.ending.is_some() {
             drop(state);
             return handed.undelivered(Fault::internal("the instance's only slot is taken"));
         }

@@ -4,9 +4,9 @@
 //! An event lies in `waiting` until a `/next` takes it, so that a poll whose connection dies at the wrong moment loses
 //! nothing: the event is still there for the next poll, or goes back to the engine as undelivered.
 
-use super::next::Bound;
+use super::{extensions::Extensions, next::Bound, telemetry::Hub};
 use bytes::Bytes;
-use model::{Cause, Event, Failed, Fault, Reply, ports::SlotEnd};
+use model::{Cause, Event, Failed, Fault, InvocationId, Mono, Reply, ports::SlotEnd};
 use std::{sync::Arc, task::Waker};
 use tokio::sync::oneshot;
 
@@ -106,6 +106,8 @@ impl Parked {
 
 pub(super) struct State {
     pub phase: Phase,
+    /// When the initialisation began.
+    pub began: Mono,
     pub bound: Option<Arc<Bound>>,
     /// What a runtime without a unit is told.
     pub binding: Option<Bytes>,
@@ -115,15 +117,20 @@ pub(super) struct State {
     pub bind: Parked,
     pub waiting: Option<Box<Handed>>,
     pub current: Option<Current>,
+    /// A call that the runtime is done with and an extension isn't.
+    pub ending: Option<Current>,
+    /// What runs beside the runtime, or in it, where there is any.
+    pub extensions: Option<Box<Extensions>>,
     /// The contract was broken: no further event, for this reason.
     pub spoiled: Option<&'static str>,
     pub closed: Option<Fault>,
 }
 
 impl State {
-    pub fn new(bound: Option<Arc<Bound>>, ready: oneshot::Sender<Result<(), Fault>>) -> Self {
+    pub fn new(began: Mono, bound: Option<Arc<Bound>>, ready: oneshot::Sender<Result<(), Fault>>) -> Self {
         Self {
             phase: Phase::Starting,
+            began,
             bound,
             binding: None,
             ready: Some(ready),
@@ -131,6 +138,8 @@ impl State {
             bind: Parked::default(),
             waiting: None,
             current: None,
+            ending: None,
+            extensions: None,
             spoiled: None,
             closed: None,
         }
@@ -193,10 +202,63 @@ impl State {
         }
     }
 
+    pub fn hub(&self) -> Option<&Arc<Hub>> {
+        self.extensions.as_ref()?.hub.as_ref()
+    }
+
+    /// All are initialised: whoever waited for it is told.
+    fn complete(&mut self) {
+        let Some(ready) = self.ready.take() else { return };
+        if let Some(hub) = self.hub() {
+            hub.initialised(self.began);
+        }
+        let _ = ready.send(Ok(()));
+    }
+
+    /// The runtime is done with a call: it is over when every extension is, too.
+    pub fn done(&mut self, done: Current) {
+        if let Some(hub) = self.hub() {
+            hub.runtime_done(InvocationId(done.id), done.failed.as_deref());
+        }
+        self.over(done);
+    }
+
+    fn over(&mut self, mut done: Current) {
+        if self.extensions.as_ref().is_some_and(|e| e.at_work()) {
+            self.ending = Some(done);
+            return;
+        }
+        let end = self.end(done.failed.take());
+        done.watchers.end(end);
+    }
+
+    /// An extension asks for its next event: what waited for it may be over now.
+    pub fn extension_ready(&mut self) {
+        if self.extensions.as_ref().is_none_or(|e| e.at_work()) {
+            return;
+        }
+        if let Some(done) = self.ending.take() {
+            self.over(done);
+        }
+        if self.phase == Phase::Serving {
+            self.complete();
+        }
+    }
+
     pub fn initialised(&mut self, result: Result<(), Fault>) {
         self.phase = if result.is_ok() { Phase::Serving } else { Phase::Failed };
-        if let Some(ready) = self.ready.take() {
-            let _ = ready.send(result);
+        if let Some(hub) = self.hub() {
+            hub.runtime_initialised(result.as_ref().err());
+        }
+        match result {
+            // Else told when the last extension is.
+            Ok(()) if self.extensions.as_ref().is_none_or(|e| !e.at_work()) => self.complete(),
+            Ok(()) => {}
+            Err(fault) => {
+                if let Some(ready) = self.ready.take() {
+                    let _ = ready.send(Err(fault));
+                }
+            }
         }
     }
 
@@ -208,9 +270,9 @@ impl State {
         if let Some(handed) = self.waiting.take() {
             handed.undelivered(fault.clone());
         }
-        if let Some(mut current) = self.current.take() {
-            current.watchers.reply(Err(fault.clone().into()));
-            current.watchers.end(SlotEnd::Spent(fault.message.clone()));
+        for mut call in [self.current.take(), self.ending.take()].into_iter().flatten() {
+            call.watchers.reply(Err(fault.clone().into()));
+            call.watchers.end(SlotEnd::Spent(fault.message.clone()));
         }
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Err(fault.clone()));

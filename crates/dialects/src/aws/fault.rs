@@ -201,6 +201,9 @@ pub fn function_error(fault: &Fault, id: &str, timeout: Duration) -> Option<byte
     };
     match fault.cause {
         Cause::Timeout => runtime("Sandbox.Timedout", format!("Task timed out after {:.2} seconds", timeout.as_secs_f64())),
+        Cause::Exited if fault.detail.as_deref().is_some_and(|d| d.starts_with("Extension.")) => {
+            runtime(&named("Extension.Crash"), fault.message.clone())
+        }
         Cause::Exited => {
             let how = fault.detail.as_deref().filter(|d| d.starts_with("exit status") || d.starts_with("signal"));
             runtime(

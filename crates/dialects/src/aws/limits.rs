@@ -11,6 +11,9 @@ pub const STREAM_BYTES_MAX: u64 = 200 * 1024 * 1024;
 pub const ZIP_BYTES_MAX: usize = 52_428_800;
 pub const UNZIPPED_BYTES_MAX: u64 = 262_144_000;
 pub const CODE_TOTAL_BYTES_MAX: u64 = 80_530_636_800;
+pub const LAYERS_PER_FUNCTION_MAX: usize = 5;
+/// Layer versions of one account (ours), and what stands for layers of other accounts.
+pub const LAYER_VERSIONS_MAX: usize = 10_000;
 pub const ENV_BYTES_MAX: usize = 4 * 1024;
 pub const CLIENT_CONTEXT_BYTES_MAX: usize = 3583;
 pub const POLICY_BYTES_MAX: usize = 20 * 1024;

@@ -19,7 +19,7 @@ use std::{
 
 pub fn reconcile(settings: &PlatformSettings, changed: &[Key], related: &dyn Rows) -> Vec<ModelOp> {
     let mut touched = BTreeSet::new();
-    for key in changed.iter().filter(|k| k.kind != rows::ROLE && k.kind != rows::SOURCE) {
+    for key in changed.iter().filter(|k| rows::OF_FUNCTIONS.contains(&k.kind)) {
         let name = key.name.split('/').next().unwrap_or_default();
         touched.insert((key.tenant.clone(), Arc::<str>::from(name)));
     }
@@ -95,6 +95,7 @@ pub fn unit(settings: &PlatformSettings, tenant: &TenantId, name: &str, version:
         dialect: super::NAME,
         resource_name: Arc::from(names::function_arn(&settings.region, tenant, name)),
         package: config.package.clone(),
+        layers: config.layers.iter().map(|l| l.package.clone()).collect(),
         runtime: config.runtime.clone(),
         contract: "lambda",
         tier: settings.tier,

@@ -15,7 +15,14 @@ pub const URL: &str = "lambda.url";
 pub const ROLE: &str = "iam.role";
 /// Event source mappings, by their UUID.
 pub const SOURCE: &str = "lambda.source";
-pub const KINDS: &[&str] = &[FUNCTION, VERSION, ALIAS, URL, ROLE, SOURCE];
+/// By a layer's name; its versions lie below it in the next.
+pub const LAYER: &str = "lambda.layer";
+pub const LAYER_VERSION: &str = "lambda.layer-version";
+/// By the ARN of somebody else's layer version: what stands for it here.
+pub const LAYER_MAP: &str = "lambda.layer-map";
+pub const KINDS: &[&str] = &[FUNCTION, VERSION, ALIAS, URL, ROLE, SOURCE, LAYER, LAYER_VERSION, LAYER_MAP];
+/// Those of which functions are made.
+pub const OF_FUNCTIONS: &[&str] = &[FUNCTION, VERSION, ALIAS, URL];
 
 /// Where a configuration stands on its way to being runnable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +53,9 @@ pub struct Config {
     /// Base64 of the archive's SHA-256, as the service shows it.
     pub code_sha256: String,
     pub code_bytes: u64,
+    /// From the lowest up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Layer>,
     /// `None` when never set, which the service shows differently from an empty set.
     pub env: Option<Vec<(String, String)>>,
     pub architecture: String,
@@ -61,6 +71,42 @@ pub struct Config {
     pub revision_id: String,
     /// Names what an instance runs; changes with code and settings only.
     pub unit: RevisionId,
+}
+
+/// A layer version as a function has it: its content goes with the function, whatever becomes of the layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Layer {
+    pub arn: String,
+    pub package: Package,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LayerRow {
+    /// The number that the last published version got; never used again.
+    pub last_version: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LayerVersionRow {
+    pub number: u64,
+    pub description: String,
+    pub package: Package,
+    /// Base64 of the archive's SHA-256.
+    pub code_sha256: String,
+    pub runtimes: Vec<String>,
+    pub architectures: Vec<String>,
+    pub license: Option<String>,
+    pub created_ms: u64,
+    /// The statements of its policy, and what guards them.
+    #[serde(default)]
+    pub policy: Vec<Value>,
+    pub revision_id: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LayerMapRow {
+    pub package: Package,
+    pub created_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

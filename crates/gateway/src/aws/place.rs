@@ -71,6 +71,7 @@ impl Place<'_> {
             Place::Url(_) => PAYLOAD_MAX,
             Place::Api if path.ends_with("invocations") || path.ends_with("/invoke-async") => PAYLOAD_MAX,
             Place::Api if path.ends_with("/functions") || path.ends_with("/functions/") || path.ends_with("/code") => PACKAGE_MAX,
+            Place::Api if path.starts_with("/2018-10-31/layers/") && path.ends_with("/versions") => PACKAGE_MAX,
             Place::Api => OTHER_MAX,
         }
     }

@@ -78,13 +78,19 @@ impl Admin {
 
     pub fn handle(self: &Arc<Self>, request: Verified<Request>) -> Fut<'static, Response> {
         let this = Arc::clone(self);
-        // No request of this API has a body worth reading.
         let (request, principal, _) = request.into_parts();
-        let (head, _) = request.into_parts();
-        Box::pin(async move { this.answer(&head, &principal).await.unwrap_or_else(|f| fault(&f)) })
+        let (head, body) = request.into_parts();
+        // Bounded by the door, which gives it whole.
+        let body = body.bytes().cloned().unwrap_or_default();
+        Box::pin(async move { this.answer(&head, body, &principal).await.unwrap_or_else(|f| fault(&f)) })
     }
 
-    async fn answer(self: &Arc<Self>, request: &http::request::Parts, principal: &Principal) -> Result<Response, Fault> {
+    async fn answer(
+        self: &Arc<Self>,
+        request: &http::request::Parts,
+        body: bytes::Bytes,
+        principal: &Principal,
+    ) -> Result<Response, Fault> {
         let uri = &request.uri;
         match uri.path() {
             // Anybody may know that the process lives; it says nothing else.
@@ -127,6 +133,8 @@ impl Admin {
             ("POST", ["admin", "v1", "events", id, "cancel"]) => self.cancel_event(id).await,
             ("GET", ["admin", "v1", "lanes"]) => Ok(self.lanes()),
             ("POST", ["admin", "v1", "functions", name, "events", what]) => self.control_events(name, what, &query).await,
+            ("GET", ["admin", "v1", "layers"]) => Ok(json(&dialects::aws::mapped_layers(&*self.platform)?)),
+            ("PUT", ["admin", "v1", "layers", arn]) => Ok(json(&dialects::aws::map_layer(&*self.platform, arn, body).await?)),
             ("GET", ["admin", "v1", "usage"]) => {
                 let from = query.number("from_hour")?.unwrap_or(0);
                 Ok(json(&self.platform.records().usage(&self.tenant(), query.get("function"), from)))

@@ -47,6 +47,7 @@ fn function(name: &str) -> Function {
         dialect: "plain",
         resource_name: format!("plain:{name}").into(),
         package: Package::Unpacked { digest: "ab".repeat(32).into(), bytes: 3, path: "/nowhere".into() },
+        layers: vec![],
         runtime: "python3.12".into(),
         contract: "lambda",
         tier: Tier::Process,

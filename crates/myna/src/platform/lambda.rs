@@ -34,6 +34,7 @@ pub struct Config {
     pub last_update_status: String,
     pub last_update_status_reason: String,
     pub environment: Variables,
+    pub layers: Vec<Value>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

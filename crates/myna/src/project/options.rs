@@ -29,6 +29,9 @@ pub struct Options {
     /// The role that it acts as: a name or an ARN. [default: the platform's default role]
     #[arg(long)]
     pub role: Option<String>,
+    /// The ARN of a layer version that it has at /opt; may be given again, the later over the earlier.
+    #[arg(long = "layer", value_name = "ARN")]
+    pub layers: Vec<String>,
     #[arg(long, help = "A sentence about it")]
     pub description: Option<String>,
     /// Also give it an HTTP address that anybody on this machine may call.

@@ -28,6 +28,8 @@ pub struct Plan {
     pub timeout: Option<u32>,
     pub description: Option<String>,
     pub role: Option<String>,
+    /// All layers, where any were said.
+    pub layers: Option<Vec<String>>,
     /// All variables, where any were said.
     pub env: Option<BTreeMap<String, String>>,
 }
@@ -113,6 +115,7 @@ pub fn draft(source: &Source, options: &Options, existing: Option<&Config>, out:
         timeout: options.timeout.or(settings.timeout),
         description: options.description.clone().or_else(|| settings.description.clone()),
         role: options.role.clone().or_else(|| settings.role.clone()),
+        layers: Some(&options.layers).filter(|l| !l.is_empty()).or(settings.layers.as_ref()).cloned(),
         env: env(options, settings.env.as_ref(), existing),
     };
     Ok(Draft { plan, undecided })

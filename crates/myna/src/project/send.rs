@@ -138,6 +138,7 @@ async fn changes(api: &Api, plan: &Plan, now: &Config) -> Result<Map<String, Val
         "MemorySize" => *value == json!(now.memory_size),
         "Timeout" => *value == json!(now.timeout),
         "Description" => *value == json!(now.description),
+        "Layers" => value.as_array().is_some_and(|wanted| wanted.iter().eq(now.layers.iter().map(|l| &l["Arn"]))),
         "Environment" => *value == json!({ "Variables": now.environment.variables }),
         _ => false,
     };
@@ -163,6 +164,7 @@ fn settings(plan: &Plan) -> Map<String, Value> {
     set("MemorySize", plan.memory.map(|v| json!(v)));
     set("Timeout", plan.timeout.map(|v| json!(v)));
     set("Description", plan.description.as_ref().map(|v| json!(v)));
+    set("Layers", plan.layers.as_ref().map(|v| json!(v)));
     set("Environment", plan.env.as_ref().map(|v| json!({ "Variables": v })));
     map
 }

@@ -27,6 +27,8 @@ pub struct Settings {
     #[serde(deserialize_with = "timeout")]
     pub timeout: Option<u32>,
     pub role: Option<String>,
+    /// All of the function's layers, by ARN; without the key they stay as they are.
+    pub layers: Option<Vec<String>>,
     /// All of the function's variables; without the table they stay as they are.
     pub env: Option<BTreeMap<String, String>>,
     /// Files and folders to leave out: a name, or a path from the project's root; `*` stands for anything but `/`.
@@ -89,8 +91,11 @@ mod tests {
         let book = include_str!("../../../../docs/configuration.md");
         let after = book.split_once("## A function's settings").unwrap().1;
         let text = after.split_once("```toml\n").and_then(|rest| rest.1.split_once("```")).unwrap().0;
-        let Settings { name, system, runtime, handler, description, memory, timeout, role, env, exclude } = parse(text).unwrap();
-        assert!([name, system, runtime, handler, description, role].iter().all(Option::is_some) && env.is_some());
+        let Settings { name, system, runtime, handler, description, memory, timeout, role, layers, env, exclude } =
+            parse(text).unwrap();
+        assert!(
+            [name, system, runtime, handler, description, role].iter().all(Option::is_some) && env.is_some() && layers.is_some()
+        );
         assert_eq!((memory, timeout, exclude.is_empty()), (Some(128), Some(3), false));
     }
 

@@ -14,6 +14,7 @@ mod events;
 mod explain;
 mod init;
 mod invoke;
+mod layer;
 mod list;
 mod logs;
 mod open;
@@ -53,6 +54,8 @@ pub enum Verb {
     List(list::Args),
     /// Show one function: settings, versions, addresses, instances, libraries.
     Describe(describe::Args),
+    /// List and publish layers, or say what stands for one of another account.
+    Layer(layer::Args),
     /// Show what a function logged.
     Logs(logs::Args),
     /// List a function's versions, or publish one.
@@ -110,6 +113,7 @@ async fn ask(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Dlq(args) => events::dlq(ctx, &args).await,
         Verb::List(args) => list::run(ctx, &args).await,
         Verb::Describe(args) => describe::run(ctx, &args).await,
+        Verb::Layer(args) => layer::run(ctx, &args).await,
         Verb::Logs(args) => logs::run(ctx, &args).await,
         Verb::Versions(args) => versions::run(ctx, &args).await,
         Verb::Alias(args) => alias::run(ctx, &args).await,

@@ -26,6 +26,8 @@ const ANSWER_BYTES_MAX: usize = 8 * 1024;
 
 /// What an init did when asked.
 pub struct Done {
+    /// Of what was started, as inside.
+    pub pid: u32,
     pub fds: Vec<OwnedFd>,
     pub exited: Option<oneshot::Receiver<Exit>>,
 }
@@ -152,7 +154,7 @@ impl Channel {
                     open.processes.insert(pid, Running { exited, oom_before });
                     when
                 });
-                let _ = waiting.send(Ok(Done { fds, exited }));
+                let _ = waiting.send(Ok(Done { pid, fds, exited }));
             }
             Tell::Failed { number, errno, step } => {
                 if let Some((_, waiting)) = self.open().waiting.remove(&number) {

@@ -212,6 +212,14 @@ impl Init<'_> {
                 let mounts = message.fds.iter().map(AsFd::as_fd).zip(targets.iter().map(String::as_str));
                 self.root.attach(mounts).and_then(|()| self.root.resize_tmp(tmp_bytes, tmp_inodes)).map(|()| (0, None))
             }
+            Ask::Signal { pid, signal } => {
+                // Each was started as the leader of a session; the number of one that has ended may be another's by now.
+                if self.started.contains(&pid) {
+                    // SAFETY: numbers only; the group is the process's own.
+                    unsafe { libc::kill(-(pid as i32), signal) };
+                }
+                Ok((0, None))
+            }
             Ask::Dial(to) => dial(&to).map(|socket| (0, Some(socket))).map_err(step("make a socket")),
         };
         match done {

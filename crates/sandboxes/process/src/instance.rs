@@ -4,12 +4,12 @@ use crate::{
     channel::{Channel, failed, gone},
     grave::Grave,
     process::{BIRTH_TIMEOUT, Inner},
-    talk::{Ask, Order, Start, Tell},
+    talk::{Ask, Order, Stack, Start, Tell, stacked},
 };
 use model::{
     BoxIo, Cause, Fault, Fut,
     ports::{Instance, Link, Listener, Proc},
-    sandbox::{Endpoint, Exit, Group, Limits, Measured, Mount, ProcSpec},
+    sandbox::{Endpoint, Exit, Group, Limits, Measured, Mount, ProcSpec, Signal},
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::{
@@ -31,6 +31,8 @@ const OUTPUT_PIPE_BYTES: usize = 256 * 1024;
 pub struct Running {
     pub(crate) inner: Arc<Inner>,
     pub(crate) shared: Arc<Shared>,
+    /// What was last started of each group.
+    started: Mutex<HashMap<Group, u32>>,
     grave: Mutex<Option<Grave>>,
 }
 
@@ -84,7 +86,7 @@ impl Running {
         let (frozen, memory_max) = (AtomicBool::new(false), AtomicU64::new(0));
         let shared = Arc::new(Shared { channel, tmp, limits: Mutex::new(limits), frozen, memory_max, listeners });
         inner.watch.add(&shared);
-        Running { inner, shared, grave: Mutex::new(Some(grave)) }
+        Running { inner, shared, started: Mutex::default(), grave: Mutex::new(Some(grave)) }
     }
 
     /// A frozen init answers nothing.
@@ -115,6 +117,7 @@ impl Running {
             pids: u64::from(limits.pids),
         };
         let done = self.ask(Ask::Start(start), fds).await?;
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).insert(process.group, done.pid);
         let exited = done.exited.ok_or_else(gone)?;
         Ok(Proc { exited: Box::pin(async { exited.await.unwrap_or(Exit::Gone) }), output, frames })
     }
@@ -134,23 +137,23 @@ impl Running {
 
     /// Mounts and limits that were not known when it was made.
     pub(crate) async fn furnish(&self, mounts: &[Mount], limits: Limits) -> Result<(), Fault> {
-        let trees = if mounts.is_empty() { Vec::new() } else { self.trees(mounts).await? };
-        let targets = mounts.iter().map(|m| m.target.clone()).collect();
+        let (stacks, targets): (Vec<_>, Vec<_>) = stacked(mounts).into_iter().unzip();
+        let trees = if stacks.is_empty() { Vec::new() } else { self.trees(stacks).await? };
         self.ask(Ask::Attach { targets, tmp_bytes: limits.tmp_bytes, tmp_inodes: limits.tmp_inodes }, trees).await?;
         self.set_limits(limits)
     }
 
-    async fn trees(&self, mounts: &[Mount]) -> Result<Vec<OwnedFd>, Fault> {
+    async fn trees(&self, stacks: Vec<Stack>) -> Result<Vec<OwnedFd>, Fault> {
         let (ours, theirs) = crate::sys::channel().map_err(Fault::internal)?;
-        let sources = mounts.iter().map(|m| m.source.as_os_str().as_bytes().to_vec()).collect();
-        self.inner.order(&Order::Trees(sources), &[theirs.as_fd()])?;
+        let wanted = stacks.len();
+        self.inner.order(&Order::Trees(stacks), &[theirs.as_fd()])?;
         drop(theirs);
         let channel = Channel::new(ours, None).map_err(Fault::internal)?;
         let answer = tokio::time::timeout(BIRTH_TIMEOUT, channel.receive()).await;
         let answer = answer.map_err(|_| Fault::internal(format!("the spawner opened no mounts within {BIRTH_TIMEOUT:?}")))?;
         let answer = answer.map_err(Fault::internal)?;
         match Tell::decode(&answer.bytes) {
-            Ok(Tell::Ready) if answer.fds.len() == mounts.len() => Ok(answer.fds),
+            Ok(Tell::Ready) if answer.fds.len() == wanted => Ok(answer.fds),
             Ok(Tell::Failed { errno, step, .. }) => Err(failed(errno, &step)),
             _ => Err(Fault::internal("the spawner ended while it opened mounts")),
         }
@@ -180,9 +183,26 @@ impl Instance for Running {
     }
 
     fn kill_group(&self, group: Group) -> Fut<'_, Result<(), Fault>> {
-        // The only group so far: all that runs inside.
-        let Group::Runtime = group;
-        Box::pin(async { self.ask(Ask::KillAll, Vec::new()).await.map(drop) })
+        Box::pin(async {
+            match group {
+                Group::All => self.ask(Ask::KillAll, Vec::new()).await.map(drop),
+                one => Err(Fault::internal(format!("only all of an instance is killed and waited for, not {one:?}"))),
+            }
+        })
+    }
+
+    fn signal(&self, group: Group, signal: Signal) -> Fut<'_, Result<(), Fault>> {
+        let pid = self.started.lock().unwrap_or_else(PoisonError::into_inner).get(&group).copied();
+        let signal = match signal {
+            Signal::Term => libc::SIGTERM,
+            Signal::Kill => libc::SIGKILL,
+        };
+        Box::pin(async move {
+            match pid {
+                Some(pid) => self.ask(Ask::Signal { pid, signal }, Vec::new()).await.map(drop),
+                None => Ok(()),
+            }
+        })
     }
 
     fn attach(&self, mounts: Vec<Mount>, limits: Limits) -> Fut<'_, Result<(), Fault>> {

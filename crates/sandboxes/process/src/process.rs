@@ -10,7 +10,7 @@ use crate::{
     spares::Spares,
     spawner::{self, Hello},
     sys,
-    talk::{Birth, Order, Tell},
+    talk::{Birth, Order, Tell, stacked},
     watch::Watch,
     wire,
 };
@@ -237,7 +237,7 @@ pub(crate) async fn make(inner: &Arc<Inner>, limits: Limits, mounts: &[Mount], l
         ids: grave.ids.map(|p| (p.init, p.user)),
         tmp_bytes: limits.tmp_bytes,
         tmp_inodes: limits.tmp_inodes,
-        mounts: mounts.iter().map(|m| (m.source.as_os_str().as_bytes().to_vec(), m.target.clone())).collect(),
+        mounts: stacked(mounts),
         listens: listens.to_vec(),
         into_cgroup,
     };

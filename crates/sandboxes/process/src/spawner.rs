@@ -202,7 +202,7 @@ impl Spawner {
         let Some(channel) = fds.next() else { return Err(io::Error::other("an order came without a channel")) };
         let failed = match order {
             Order::Birth(birth) => self.bear(birth, channel.try_clone()?, fds.collect()),
-            Order::Trees(sources) => self.template.trees(sources.iter().map(Vec::as_slice)).and_then(|trees| {
+            Order::Trees(stacks) => self.template.trees(stacks.iter()).and_then(|trees| {
                 let trees: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
                 wire::send(&channel, &Tell::Ready.encode(), &trees).map_err(step("send mounts"))
             }),
@@ -216,7 +216,7 @@ impl Spawner {
     }
 
     fn bear(&mut self, birth: Birth, channel: OwnedFd, mut groups: Vec<OwnedFd>) -> Result<(), Failed> {
-        let trees = self.template.trees(birth.mounts.iter().map(|m| m.0.as_slice()))?;
+        let trees = self.template.trees(birth.mounts.iter().map(|m| &m.0))?;
         let (mapped, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(step("make a pipe"))?;
         let own = (birth.into_cgroup && !groups.is_empty()).then(|| groups.remove(0));
         let ids = birth.ids;

@@ -1,8 +1,11 @@
 //! The messages themselves: what is asked of the spawner and of an instance's init, and what they answer.
 
 use crate::wire::{In, Out};
-use model::sandbox::Endpoint;
-use std::io;
+use model::sandbox::{Endpoint, Mount};
+use std::{io, os::unix::ffi::OsStrExt};
+
+/// Paths of folders that lie over each other, the lowest first; mostly one.
+pub type Stack = Vec<Vec<u8>>;
 
 /// To the spawner: make an instance. Descriptors: the init's end of its channel, then the unified cgroup's directory (when
 /// `into_cgroup`), then one open `cgroup.procs` per hierarchy to join.
@@ -12,8 +15,8 @@ pub struct Birth {
     pub ids: Option<(u32, u32)>,
     pub tmp_bytes: u64,
     pub tmp_inodes: u64,
-    /// Source on the host, target inside.
-    pub mounts: Vec<(Vec<u8>, String)>,
+    /// Sources on the host, the lowest first, and the target inside.
+    pub mounts: Vec<(Stack, String)>,
     pub listens: Vec<Endpoint>,
     pub into_cgroup: bool,
 }
@@ -23,7 +26,7 @@ pub struct Birth {
 pub enum Order {
     Birth(Birth),
     /// Open folders and files of the host as detached read-only mounts, and send them over the descriptor that comes with it.
-    Trees(Vec<Vec<u8>>),
+    Trees(Vec<Stack>),
 }
 
 impl Order {
@@ -36,12 +39,12 @@ impl Order {
                     .u32(user)
                     .u64(b.tmp_bytes)
                     .u64(b.tmp_inodes)
-                    .list(&b.mounts, |o, (source, target)| o.bytes(source).bytes(target.as_bytes()))
+                    .list(&b.mounts, |o, (stack, target)| stack_out(o, stack).bytes(target.as_bytes()))
                     .list(&b.listens, endpoint_out)
                     .u32(b.into_cgroup.into())
                     .0
             }
-            Order::Trees(sources) => Out::kind(2).list(sources, |o, s| o.bytes(s)).0,
+            Order::Trees(sources) => Out::kind(2).list(sources, stack_out).0,
         }
     }
     pub fn decode(bytes: &[u8]) -> io::Result<Order> {
@@ -53,12 +56,12 @@ impl Order {
                     ids: (ids != (0, 0)).then_some(ids),
                     tmp_bytes: read.u64()?,
                     tmp_inodes: read.u64()?,
-                    mounts: read.list(|r| Ok((r.bytes()?.to_vec(), r.text()?)))?,
+                    mounts: read.list(|r| Ok((stack_in(r)?, r.text()?)))?,
                     listens: read.list(endpoint_in)?,
                     into_cgroup: read.u32()? != 0,
                 }))
             }
-            2 => Ok(Order::Trees(read.list(|r| Ok(r.bytes()?.to_vec()))?)),
+            2 => Ok(Order::Trees(read.list(stack_in)?)),
             other => Err(unknown("order", other)),
         }
     }
@@ -84,6 +87,8 @@ pub enum Ask {
     KillAll,
     /// Descriptors: detached mounts, one per target. The sizes are `/tmp`'s.
     Attach { targets: Vec<String>, tmp_bytes: u64, tmp_inodes: u64 },
+    /// Signal the session of a process that was started.
+    Signal { pid: u32, signal: i32 },
     /// Make a socket inside: unconnected for TCP, connected for a path.
     Dial(Endpoint),
 }
@@ -102,6 +107,7 @@ impl Ask {
                 out.u64(*tmp_bytes).u64(*tmp_inodes).0
             }
             Ask::Dial(to) => endpoint_out(Out::kind(4).u64(number), to).0,
+            Ask::Signal { pid, signal } => Out::kind(5).u64(number).u32(*pid).u32(*signal as u32).0,
         }
     }
     pub fn decode(bytes: &[u8]) -> io::Result<(u64, Ask)> {
@@ -119,6 +125,7 @@ impl Ask {
             2 => Ask::KillAll,
             3 => Ask::Attach { targets: read.list(|r| r.text())?, tmp_bytes: read.u64()?, tmp_inodes: read.u64()? },
             4 => Ask::Dial(endpoint_in(&mut read)?),
+            5 => Ask::Signal { pid: read.u32()?, signal: read.u32()? as i32 },
             other => return Err(unknown("question", other)),
         };
         Ok((number, ask))
@@ -167,6 +174,27 @@ fn unknown(what: &str, kind: u8) -> io::Error {
     io::Error::other(format!("unknown {what} {kind}"))
 }
 
+fn stack_out(out: Out, stack: &Stack) -> Out {
+    out.list(stack, |o, path| o.bytes(path))
+}
+
+fn stack_in(read: &mut In<'_>) -> io::Result<Stack> {
+    read.list(|r| Ok(r.bytes()?.to_vec()))
+}
+
+/// Mounts with one target become one stack, where the first of them stood.
+pub fn stacked(mounts: &[Mount]) -> Vec<(Stack, String)> {
+    let mut all: Vec<(Stack, String)> = Vec::with_capacity(mounts.len());
+    for mount in mounts {
+        let source = mount.source.as_os_str().as_bytes().to_vec();
+        match all.iter_mut().find(|m| m.1 == mount.target) {
+            Some((stack, _)) => stack.push(source),
+            None => all.push((vec![source], mount.target.clone())),
+        }
+    }
+    all
+}
+
 fn endpoint_out(out: Out, at: &Endpoint) -> Out {
     match at {
         Endpoint::Tcp(port) => out.u32(u32::from(*port)).bytes(b""),
@@ -185,21 +213,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn mounts_with_one_target_become_a_stack_in_their_order() {
+        let mount = |source: &str, target: &str| Mount { source: source.into(), target: target.into() };
+        let all = stacked(&[mount("/1", "/opt"), mount("/code", "/var/task"), mount("/2", "/opt")]);
+        let of = |paths: &[&str]| paths.iter().map(|p| p.as_bytes().to_vec()).collect::<Stack>();
+        assert_eq!(all, [(of(&["/1", "/2"]), "/opt".to_owned()), (of(&["/code"]), "/var/task".to_owned())]);
+    }
+
+    #[test]
     fn every_message_survives_its_encoding() {
         let birth = Birth {
             ids: Some((7, 8)),
             tmp_bytes: 1 << 40,
             tmp_inodes: 3,
-            mounts: vec![(b"/a".to_vec(), "/var/task".into())],
+            mounts: vec![(vec![b"/a".to_vec()], "/var/task".into()), (vec![b"/b".to_vec(), b"/c".to_vec()], "/opt".into())],
             listens: vec![Endpoint::Tcp(9001), Endpoint::Unix("/tmp/s".into())],
             into_cgroup: true,
         };
-        for order in [Order::Birth(birth), Order::Trees(vec![b"/x".to_vec()])] {
+        for order in [Order::Birth(birth), Order::Trees(vec![vec![b"/x".to_vec()]])] {
             assert_eq!(Order::decode(&order.encode()).unwrap(), order);
         }
         let start = Start { argv: vec![b"a".to_vec()], env: vec![], cwd: b"/".to_vec(), descriptors: 9, pids: 4 };
         let attach = Ask::Attach { targets: vec!["/opt".into()], tmp_bytes: 1, tmp_inodes: 2 };
-        for ask in [Ask::Start(start), Ask::KillAll, attach, Ask::Dial(Endpoint::Tcp(80))] {
+        for ask in [Ask::Start(start), Ask::KillAll, attach, Ask::Dial(Endpoint::Tcp(80)), Ask::Signal { pid: 5, signal: 15 }] {
             let (number, back) = Ask::decode(&ask.encode(11)).unwrap();
             assert_eq!((number, back), (11, ask));
         }

@@ -4,7 +4,11 @@
 //! It hangs in a mount namespace that holds nothing else but it and one visible `/proc` (without which the kernel refuses a fresh
 //! one in a user namespace), so that an instance's copy of the namespace is small and nothing of the host has to be hidden.
 
-use crate::sys;
+use crate::{
+    root::{Failed, step},
+    sys,
+    talk::Stack,
+};
 use rustix::{
     fs::{CWD, Mode, OFlags},
     mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree},
@@ -172,21 +176,23 @@ impl Template {
     /// its bare name.
     fn veil(&self, path: &Path, tree: &OwnedFd) -> io::Result<OwnedFd> {
         if rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(tree)?.st_mode).is_dir() {
-            return self.overlay(tree);
+            return self.overlay([tree]);
         }
         // A link would lead out of the overlay, back to where it shows.
         let path = fs::canonicalize(path)?;
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::ErrorKind::NotFound.into()) };
-        let folder = self.overlay(&self.tree(folder)?)?;
+        let folder = self.overlay([&self.tree(folder)?])?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
         Ok(open_tree(&folder, name, flags)?)
     }
 
-    fn overlay(&self, folder: &OwnedFd) -> io::Result<OwnedFd> {
+    /// Folders over each other, the uppermost first.
+    fn overlay<'a>(&'a self, folders: impl IntoIterator<Item = &'a OwnedFd>) -> io::Result<OwnedFd> {
         use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
         let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_set_string(context.as_fd(), "source", "package")?;
-        for lower in [folder, &self.nothing] {
+        // With nothing beneath, since an overlay has two layers at least.
+        for lower in folders.into_iter().chain([&self.nothing]) {
             fsconfig_set_string(context.as_fd(), "lowerdir+", format!("/proc/self/fd/{}", lower.as_raw_fd()))?;
         }
         fsconfig_create(context.as_fd())?;
@@ -195,26 +201,32 @@ impl Template {
     }
 
     /// The host's folders and files as detached mounts. The error names the one that failed.
-    pub fn trees<'a>(&self, sources: impl Iterator<Item = &'a [u8]>) -> Result<Vec<OwnedFd>, (io::Error, String)> {
-        let step = |what: &str| {
-            let what = what.to_owned();
-            move |e: rustix::io::Errno| (io::Error::from(e), what)
-        };
-        let mut sources = sources.peekable();
-        if sources.peek().is_none() {
+    pub fn trees<'a>(&self, stacks: impl Iterator<Item = &'a Stack>) -> Result<Vec<OwnedFd>, Failed> {
+        let mut stacks = stacks.peekable();
+        if stacks.peek().is_none() {
             return Ok(Vec::new());
         }
         move_into_link_name_space(self.host.as_fd(), Some(LinkNameSpaceType::Mount)).map_err(step("enter the host's mounts"))?;
-        let trees = sources
-            .map(|s| {
-                let path = Path::new(std::ffi::OsStr::from_bytes(s));
-                let tree = self.tree(path).map_err(|e| (e, format!("open {} for mounting", path.display())))?;
-                // Kernels that can't: the path shows, the content is the same.
-                Ok(self.veil(path, &tree).unwrap_or(tree))
-            })
-            .collect();
+        let trees = stacks.map(|stack| self.stack(stack)).collect();
         move_into_link_name_space(self.own.as_fd(), Some(LinkNameSpaceType::Mount)).map_err(step("leave the host's mounts"))?;
         trees
+    }
+
+    /// In the host's mounts.
+    fn stack(&self, stack: &Stack) -> Result<OwnedFd, Failed> {
+        let open = |source: &Vec<u8>| {
+            let path = Path::new(std::ffi::OsStr::from_bytes(source));
+            let tree = self.tree(path).map_err(step(format!("open {} for mounting", path.display())))?;
+            Ok((path.to_owned(), tree))
+        };
+        let mut opened = stack.iter().map(open).collect::<Result<Vec<_>, Failed>>()?;
+        if opened.len() > 1 {
+            let over = self.overlay(opened.iter().rev().map(|o| &o.1));
+            return over.map_err(step(format!("lay {} folders over each other", opened.len())));
+        }
+        let (path, tree) = opened.pop().ok_or_else(|| (io::ErrorKind::NotFound.into(), "open nothing for mounting".into()))?;
+        // Kernels that can't: the path shows, the content is the same.
+        Ok(self.veil(&path, &tree).unwrap_or(tree))
     }
 }
 

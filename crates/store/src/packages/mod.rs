@@ -182,6 +182,12 @@ impl ports::Packages for PackageStore {
         })
     }
 
+    fn unpacked_bytes(&self, tenant: &TenantId, digest: &str) -> Option<u64> {
+        let Package::Unpacked { digest, bytes, .. } = self.inner.find(tenant, &checked(digest)?)?;
+        let both = self.inner.state().sizes.get(&self.inner.place(tenant, &digest)).copied()?;
+        Some(both.saturating_sub(bytes))
+    }
+
     fn link(&self, tenant: &TenantId, digest: &str) -> Result<Arc<str>, Fault> {
         let found = checked(digest).and_then(|digest| self.inner.find(tenant, &digest));
         let package = found.ok_or_else(|| Fault::not_found(format!("there is no package {digest}")))?;

@@ -3,8 +3,9 @@
 use super::{Answer, Op, concurrency};
 use crate::aws::{
     limits,
-    rows::{self, FunctionRow, VersionRow},
+    rows::{self, FunctionRow, LayerVersionRow, VersionRow},
 };
+use model::Package;
 use serde_json::json;
 
 pub fn settings(op: &Op) -> Answer {
@@ -17,6 +18,10 @@ pub fn settings(op: &Op) -> Answer {
     }
     for row in &versions {
         stored += rows::decode::<VersionRow>(row)?.config.code_bytes;
+    }
+    for row in resources.list(&op.asked.tenant, rows::LAYER_VERSION, "", "", usize::MAX) {
+        let Package::Unpacked { bytes, .. } = rows::decode::<LayerVersionRow>(&row)?.package;
+        stored += bytes;
     }
     let limit = op.asked.shared.settings.tenant_concurrency;
     let unreserved = limit.saturating_sub(concurrency::taken(op, None)?);

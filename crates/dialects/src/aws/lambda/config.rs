@@ -186,6 +186,7 @@ impl Settings {
                 );
             }
         }
+        super::layers::check(self.layers.as_deref().unwrap_or_default(), checks);
         self.check_logging(checks);
     }
 
@@ -216,9 +217,6 @@ impl Settings {
                 m.values().any(|v| !matches!(v, Value::Null | Value::Bool(false)) && v != "" && v != &Value::Array(vec![]))
             })
         };
-        if self.layers.as_ref().is_some_and(|l| !l.is_empty()) {
-            return no("Layers", "layers are not served by this endpoint yet; put their content into the package");
-        }
         if asks(&self.vpc_config) {
             return no("VpcConfig", "there are no VPCs here; leave it out");
         }

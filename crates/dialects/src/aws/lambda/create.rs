@@ -4,7 +4,7 @@ use super::{
     Answer, Op,
     config::{self, Settings},
     describe::Shown,
-    state,
+    layers, state,
 };
 use crate::aws::{
     check::Checks,
@@ -153,6 +153,9 @@ pub async fn create(op: Op) -> Answer {
     let mut config = blank(&architecture, shared.now_ms());
     asked.settings.apply(&mut config, &tenant)?;
     check_handler(&config)?;
+    if let Some(wanted) = &asked.settings.layers {
+        config.layers = layers::of_function(&op, wanted)?;
+    }
     let exists = || WireError::conflict(format!("Function already exist: {name}"));
     if shared.raw(&tenant, rows::FUNCTION, &name).is_some() {
         return Err(exists());
@@ -160,6 +163,7 @@ pub async fn create(op: Op) -> Answer {
     let archive = asked.code.unwrap_or_default().archive()?;
     config.package = store(&shared, &tenant, archive).await?;
     (config.code_sha256, config.code_bytes) = code_facts(&config.package);
+    layers::fits(&shared, &tenant, &config)?;
 
     let publish = asked.publish == Some(true);
     let row = FunctionRow {
@@ -189,6 +193,7 @@ pub async fn create(op: Op) -> Answer {
     }
     {
         let _one = shared.writing.lock().await;
+        layers::still(&op, &row.latest)?;
         if shared.platform.resources().list(&tenant, rows::FUNCTION, "", "", limits::FUNCTIONS_MAX).len() >= limits::FUNCTIONS_MAX
         {
             return Err(WireError::new(
@@ -230,6 +235,7 @@ fn blank(architecture: &str, now_ms: u64) -> Config {
         package: Package::Unpacked { digest: Arc::from(""), bytes: 0, path: std::path::PathBuf::new() },
         code_sha256: String::new(),
         code_bytes: 0,
+        layers: Vec::new(),
         env: None,
         architecture: architecture.to_owned(),
         tracing: "PassThrough".into(),

@@ -3,8 +3,9 @@
 use super::{Op, stamp};
 use crate::aws::{
     names,
-    rows::{Config, State},
+    rows::{Config, Layer, State},
 };
+use model::Package;
 use serde_json::{Map, Value, json};
 
 /// Which answer a configuration is shown in: lists leave out the state.
@@ -45,6 +46,10 @@ impl Op {
             set("Environment", json!({ "Variables": variables }));
         }
         set("TracingConfig", json!({ "Mode": config.tracing }));
+        if !config.layers.is_empty() {
+            let shown = |l: &Layer| json!({ "Arn": l.arn, "CodeSize": archive_bytes(&l.package) });
+            set("Layers", config.layers.iter().map(shown).collect());
+        }
         set("RevisionId", config.revision_id.as_str().into());
         for (key, value) in &config.inert {
             set(key, value.clone());
@@ -80,6 +85,11 @@ impl Op {
     pub fn shown_qualifier<'a>(&self, version: &'a str, qualifier: Option<&'a str>) -> Option<&'a str> {
         qualifier.or((version != names::LATEST).then_some(version))
     }
+}
+
+fn archive_bytes(package: &Package) -> u64 {
+    let Package::Unpacked { bytes, .. } = package;
+    *bytes
 }
 
 fn state(state: &State, set: &mut impl FnMut(&str, Value)) {

@@ -9,6 +9,7 @@ mod describe;
 pub mod events;
 mod functions;
 mod invoke;
+mod layers;
 mod management;
 pub mod policy;
 mod publish;
@@ -22,6 +23,7 @@ mod url_config;
 
 pub use describe::runtime_version_arn;
 pub use invoke::{CODE, collect, wait_pending};
+pub use layers::{Mapped, map_layer, mapped_layers};
 #[cfg(test)]
 pub use route::TABLE;
 
@@ -118,6 +120,15 @@ async fn manage(op: Op) -> Answer {
         "ListEventSourceMappings" => source::list(&op),
         "UpdateEventSourceMapping" => source::update(op).await,
         "DeleteEventSourceMapping" => source::delete(op).await,
+        "PublishLayerVersion" => layers::publish(op).await,
+        "GetLayerVersion" => layers::get(&op),
+        "GetLayerVersionByArn" => layers::by_arn(&op),
+        "ListLayers" => layers::list(&op),
+        "ListLayerVersions" => layers::versions(&op),
+        "DeleteLayerVersion" => layers::delete(op).await,
+        "AddLayerVersionPermission" => layers::add_permission(op).await,
+        "GetLayerVersionPolicy" => layers::policy(&op),
+        "RemoveLayerVersionPermission" => layers::remove_permission(op).await,
         "GetAccountSettings" => account::settings(&op),
         "PutRuntimeManagementConfig" => management::put_runtime(op).await,
         "GetRuntimeManagementConfig" => management::get_runtime(&op),

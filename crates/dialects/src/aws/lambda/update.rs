@@ -6,7 +6,7 @@ use super::{
     config::Settings,
     create::{self, Code},
     describe::Shown,
-    publish, state,
+    layers, publish, state,
 };
 use crate::aws::{
     check::Checks,
@@ -52,6 +52,7 @@ pub async fn code(op: Op) -> Answer {
     let before = row.latest.clone();
     (row.latest.code_sha256, row.latest.code_bytes) = create::code_facts(&package);
     row.latest.package = package;
+    layers::fits(&shared, &op.asked.tenant, &row.latest)?;
     if let Some(architecture) = architecture {
         row.latest.architecture = architecture;
     }
@@ -88,6 +89,10 @@ pub async fn configuration(op: Op) -> Answer {
     let before = row.latest.clone();
     asked.apply(&mut row.latest, &op.asked.tenant)?;
     create::check_handler(&row.latest)?;
+    if let Some(wanted) = &asked.layers {
+        row.latest.layers = layers::of_function(&op, wanted)?;
+        layers::fits(&shared, &op.asked.tenant, &row.latest)?;
+    }
     begin(&op, &mut row, before);
     op.save(name, &row, expect).await?;
     state::settle(&shared, &op.asked.tenant, name);

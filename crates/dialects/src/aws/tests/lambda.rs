@@ -168,7 +168,7 @@ async fn what_is_wrong_with_a_request_is_said_in_the_services_words() {
         (json!({ "Code": { "ZipFile": STANDARD.encode("no zip") } }), (400, "InvalidParameterValueException", "Could not unzip uploaded file. Please check your file, then try to upload again. (not a zip archive)".into())),
         (json!({ "Code": {} }), (400, "InvalidParameterValueException", "Please provide a source for function code.".into())),
         (json!({ "Code": { "S3Bucket": "b", "S3Key": "k" } }), (400, "InvalidParameterValueException", "S3Bucket, S3Key: this endpoint serves no S3 to fetch the package from; send it as ZipFile".into())),
-        (json!({ "Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:x:1"] }), (400, "InvalidParameterValueException", "Layers: layers are not served by this endpoint yet; put their content into the package".into())),
+        (json!({ "Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:x:1"] }), (400, "InvalidParameterValueException", "Layer version arn:aws:lambda:us-east-1:000000000000:layer:x:1 does not exist.".into())),
         (json!({ "Handler": null }), (400, "InvalidParameterValueException", "Runtime and Handler are mandatory parameters for functions created with deployment packages.".into())),
     ];
     for (changes, (status, code, text)) in table {

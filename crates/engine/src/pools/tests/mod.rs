@@ -49,6 +49,7 @@ pub fn unit(tenant: &str, function: &str, memory_mib: u32, slots: Slots) -> Arc<
         dialect: "d",
         resource_name: function.into(),
         package: Package::Unpacked { digest: "".into(), bytes: 0, path: "/".into() },
+        layers: vec![],
         runtime: "r".into(),
         contract: "c",
         tier: Tier::Process,

@@ -170,7 +170,7 @@ fn network(rig: &Rig) -> Verdict {
             stream.write_all(b"welcome").await.unwrap();
             drop(stream);
             assert_eq!((&hello, finish(caller).await), (b"hello", (Exit::Code(0), "welcome\n".into())));
-            instance.kill_group(Group::Runtime).await.unwrap();
+            instance.kill_group(Group::All).await.unwrap();
         }
         let callee = instance.spawn(probe(&["serve", "8080"])).await.unwrap();
         let mut stream = loop {
@@ -285,7 +285,7 @@ fn kill_group(rig: &Rig) -> Verdict {
         let daemon = instance.spawn(probe(&["daemon", "/tmp/daemon"])).await.unwrap();
         assert_eq!(daemon.exited.await, Exit::Code(0));
         while !run(&*instance, &["list", "/tmp"]).await.1.contains("daemon") {}
-        instance.kill_group(Group::Runtime).await.unwrap();
+        instance.kill_group(Group::All).await.unwrap();
         assert_eq!(deaf.exited.await, Exit::Signal(9));
         let (_, before) = run(&*instance, &["cat", "/tmp/daemon"]).await;
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -313,7 +313,7 @@ fn bomb(rig: &Rig) -> Verdict {
         assert_eq!(bomb.exited.await, Exit::Code(0));
         assert_eq!(instance.measure().processes, 19, "all but the one that has ended");
         assert_eq!(run(&*neighbour, &["say", "calm"]).await.1, "calm\n");
-        instance.kill_group(Group::Runtime).await.unwrap();
+        instance.kill_group(Group::All).await.unwrap();
         assert_eq!(instance.measure().processes, 0);
         assert_eq!(crate::rig::read_all(bomb.output), "AGAIN after 19\n");
         instance.kill().await;

@@ -174,7 +174,7 @@ fn frozen(rig: &Rig) -> Verdict {
         }
         // A frozen instance can still be killed, its group first.
         instance.freeze(true).await.unwrap();
-        instance.kill_group(model::sandbox::Group::Runtime).await.unwrap();
+        instance.kill_group(model::sandbox::Group::All).await.unwrap();
         assert_eq!(counter.exited.await, Exit::Signal(9));
         assert_eq!(run(&*instance, &["say", "on"]).await.1, "on\n");
         instance.freeze(true).await.unwrap();

@@ -1,0 +1,117 @@
+//! The Extensions API, asked by raw clients.
+
+use crate::lambda::double::*;
+use model::{
+    Package, Unit,
+    ports::{Contract, Goodbye, SessionCall, SlotEnd},
+    sandbox::Group,
+};
+use std::time::Duration;
+
+const REGISTER: &str = "/2020-01-01/extension/register";
+const NEXT: &str = "/2020-01-01/extension/event/next";
+
+/// A unit with an extension in a layer; the folder lives as long as the test.
+fn with_extension(name: &str) -> (Unit, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("extensions")).unwrap();
+    std::fs::write(folder.path().join("extensions").join(name), "").unwrap();
+    let layer = Package::Unpacked { digest: "01".into(), bytes: 1, path: folder.path().into() };
+    (Unit { layers: vec![layer], ..unit() }, folder)
+}
+
+async fn register(client: &mut Client, name: &str, events: &str) -> String {
+    let body = format!(r#"{{"events":[{events}]}}"#);
+    let got = client.ask("POST", REGISTER, &format!("Lambda-Extension-Name: {name}\r\n"), body.as_bytes()).await;
+    assert_eq!(got.status, 200, "{}", got.text());
+    format!("Lambda-Extension-Identifier: {}\r\n", got.header("Lambda-Extension-Identifier").unwrap())
+}
+
+async fn taken(client: &mut Client) -> String {
+    client.got().await.header("Lambda-Runtime-Aws-Request-Id").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_instance_is_ready_and_a_call_over_when_runtime_and_extensions_are() {
+    let (unit, _folder) = with_extension("watcher");
+    let bench = Bench::new().await;
+    let (mut runtime, mut watcher) = (Client::connect(bench.port).await, Client::connect(bench.port).await);
+    let mut opening = Box::pin(bench.open(Some(unit)));
+    let session = {
+        let life = async {
+            let me = register(&mut watcher, "watcher", r#""INVOKE","SHUTDOWN""#).await;
+            runtime.next().await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            me
+        };
+        let me = tokio::select! {
+            _ = &mut opening => panic!("ready before the extension asked for an event"),
+            me = life => me,
+        };
+        watcher.send("GET", NEXT, &me, b"").await;
+        (opening.await.unwrap(), me)
+    };
+    let (session, me) = session;
+    let beside = session.beside();
+    assert_eq!((beside.budget, beside.waits), (Duration::from_secs(2), vec![Group::Extension("watcher".into())]));
+
+    let SessionCall { reply, mut free } = session.call(event("{}"));
+    let id = taken(&mut runtime).await;
+    let told = watcher.got().await;
+    assert!(told.text().contains(&id) && told.header("Lambda-Extension-Event-Identifier").is_some(), "{}", told.text());
+    runtime.answer(&id, b"1").await;
+    assert!(reply.await.is_ok());
+    runtime.next().await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert!(futures_util::poll!(&mut free).is_pending(), "free while the extension is at work");
+    watcher.send("GET", NEXT, &me, b"").await;
+    assert_eq!(free.await, SlotEnd::Free);
+
+    session.goodbye(Goodbye::Spindown, 1234);
+    let told: serde_json::Value = serde_json::from_slice(&watcher.got().await.body).unwrap();
+    assert_eq!(told, serde_json::json!({ "eventType": "SHUTDOWN", "shutdownReason": "spindown", "deadlineMs": 1234 }));
+}
+
+#[tokio::test]
+async fn an_internal_extension_is_no_reason_to_wait_at_the_end_and_registers_in_time_only() {
+    let bench = Bench::new().await;
+    let mut runtime = Client::connect(bench.port).await;
+    let mut inside = Client::connect(bench.port).await;
+    let life = async {
+        let me = register(&mut inside, "inside", r#""INVOKE""#).await;
+        inside.send("GET", NEXT, &me, b"").await;
+        runtime.next().await;
+    };
+    let (session, ()) = tokio::join!(bench.open(Some(unit())), life);
+    let session = session.unwrap();
+    let beside = session.beside();
+    assert_eq!((beside.budget, beside.waits.len()), (Duration::from_millis(500), 0));
+    let mut late = Client::connect(bench.port).await;
+    let got = late.ask("POST", REGISTER, "Lambda-Extension-Name: late\r\n", br#"{"events":["INVOKE"]}"#).await;
+    assert!(got.status == 403 && got.text().contains("Extension.RegistrationClosed"), "{}", got.text());
+    let _call = session.call(event("{}"));
+    let id = taken(&mut runtime).await;
+    assert!(inside.got().await.text().contains(&id));
+}
+
+#[tokio::test]
+async fn a_function_without_extensions_ends_at_once() {
+    let (session, _client) = Bench::ready(unit()).await;
+    assert!(session.beside().budget.is_zero());
+}
+
+#[test]
+fn extensions_start_beside_the_runtime_with_what_is_theirs_to_see() {
+    let (mut unit, folder) = with_extension("one");
+    unit.env.push(("MINE".into(), "m".into()));
+    let plan = |unit: &Unit| super::super::Lambda::default().plan(&runtime(), Some(unit), &facts()).unwrap();
+    let planned = plan(&unit);
+    let [_, one] = &planned.processes[..] else { panic!("{:?}", planned.processes) };
+    assert_eq!((one.argv[0].to_str(), one.cwd.as_str()), (Some("/opt/extensions/one"), "/"));
+    let names: Vec<_> = one.env.iter().filter_map(|v| v.0.to_str()).collect();
+    assert!(names.contains(&"MINE") && names.contains(&"AWS_LAMBDA_RUNTIME_API") && names.contains(&"AWS_LAMBDA_FUNCTION_NAME"));
+    assert!(!names.iter().any(|n| n.starts_with('_') || *n == "AWS_XRAY_CONTEXT_MISSING"), "{names:?}");
+    assert!(crate::lambda::can_bind(&unit).is_err(), "they are started before the runtime");
+    std::fs::write(folder.path().join(super::DISABLE), "").unwrap();
+    assert_eq!(plan(&unit).processes.len(), 1);
+}
