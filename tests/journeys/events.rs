@@ -235,7 +235,6 @@ fn a_deleted_functions_events_are_dead_letters_and_its_name_inherits_nothing() -
     let dead = until(&myna, &id, "dead-lettered")?;
     ensure!(dead["why"] == "deleted", "{dead}");
     let f = myna.python("f", "def handler(event, context):\n    print('got', event)")?;
-    myna.verb(&["events", "resume", "f"])?;
     until(&myna, &send(&f, &json!("of the new one"))?, "succeeded")?;
     ensure!(myna.logged("f", "\"of the old one\"")? == 0);
     until(&myna, &id, "dead-lettered")?;

@@ -234,7 +234,10 @@ impl Queue for MemoryQueue {
                 Control::Resume => drop(self.lock().paused.remove(&lane)),
                 Control::Purge => drop(self.update(&lane, |v| v.stage == Stage::Queued, ended(Stage::Cancelled))),
                 Control::PurgeDead => drop(self.update(&lane, |v| v.stage == Stage::DeadLettered, ended(Stage::Cancelled))),
-                Control::Deleted => drop(self.update(&lane, |v| v.stage == Stage::Queued, deleted)),
+                Control::Deleted => {
+                    self.update(&lane, |v| v.stage == Stage::Queued, deleted);
+                    self.lock().paused.remove(&lane);
+                }
             }
             self.changed(&lane);
             Ok(())

@@ -15,13 +15,17 @@ use std::{sync::Arc, time::Duration};
 
 /// The longest pause between two attempts.
 const RETRY_MAX: Duration = Duration::from_secs(3600);
+/// How soon what could not be found is looked for again, at least and at most.
+const MISSING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// Between two tries to write down an outcome, while the disk is full.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What came of running it once.
 pub(super) enum Ran {
-    /// User code was not reached: it costs no attempt.
+    /// User code was not reached, for want of room: it costs no attempt, and all of the lane waits.
     Untried(Fault),
+    /// What it was sent to is not there: it costs no attempt either, and the others of the lane go on.
+    Missing(Fault),
     Ended(End),
 }
 
@@ -42,7 +46,7 @@ impl Events {
         let lane = &queued.event.lane;
         let Some(function) = self.engine.catalog().function(&lane.tenant, lane.function.as_str()) else {
             // Its events ended when it was deleted; this one was accepted in the same moment, or the rows are still on their way.
-            return self.untried(&queued, None, Fault::not_found(format!("function {} is not there", lane.function))).await;
+            return self.put_off(&queued, None, Fault::not_found(format!("function {} is not there", lane.function))).await;
         };
         let rule = function.rule(queued.event.qualifier.as_deref());
         let wall_ms = self.engine.parts.clock.wall_ms();
@@ -50,6 +54,7 @@ impl Events {
             return self.expired(&queued, Some(&function), "it grew too old while it waited").await;
         }
         match self.once(&function, &queued).await {
+            Ran::Missing(fault) => self.put_off(&queued, Some(&function), fault).await,
             Ran::Untried(fault) => self.untried(&queued, Some(&function), fault).await,
             Ran::Ended(end) => {
                 let settled = self.settled(&queued, rule, &end, wall_ms);
@@ -68,6 +73,20 @@ impl Events {
         false
     }
 
+    /// It comes again the later the longer it has waited already, and says why meanwhile.
+    async fn put_off(&self, queued: &Queued, function: Option<&Function>, fault: Fault) -> bool {
+        let now_ms = self.engine.parts.clock.wall_ms();
+        if queued.event.expires_ms <= now_ms {
+            return self.expired(queued, function, &fault.message).await;
+        }
+        let pause = Duration::from_millis(now_ms.saturating_sub(queued.accepted_ms) / 4).clamp(MISSING.0, MISSING.1);
+        let due_ms = now_ms + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        let reason = fault.message.as_str().into();
+        let again = Settled::Again { due_ms: due_ms.min(queued.event.expires_ms), counted: false, reason };
+        self.finish(queued, None, again, &End::default()).await;
+        true
+    }
+
     async fn expired(&self, queued: &Queued, function: Option<&Function>, why: &str) -> bool {
         let end = End { error: Some(why.into()), ..End::default() };
         self.finish(queued, function, Settled::Dead { why: Why::Expired, reason: why.into() }, &end).await;
@@ -77,7 +96,7 @@ impl Events {
     async fn once(&self, function: &Arc<Function>, queued: &Queued) -> Ran {
         let unit = match resolve(function, queued.event.qualifier.as_deref(), self.engine.parts.chance) {
             Ok(unit) => unit,
-            Err(fault) => return Ran::Untried(fault),
+            Err(fault) => return Ran::Missing(fault),
         };
         let lane = &queued.event.lane;
         let target = Target {

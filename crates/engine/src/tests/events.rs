@@ -7,7 +7,7 @@ use model::{
     Cause, Fault,
     catalog::{Destination, EventRule},
     ports::Queue,
-    queue::{Accept, EventView, Finished, Settled, Stage, Why},
+    queue::{Accept, EventView, Finished, Lane, NewEvent, Settled, Stage, Why},
 };
 use std::{sync::Arc, time::Duration};
 use testkit::queue::MemoryQueue;
@@ -110,6 +110,41 @@ async fn what_its_function_never_saw_costs_no_attempt_and_grows_old() {
     tokio::time::sleep(7 * 60 * MINUTE).await;
     let end = queue.all().pop().unwrap();
     assert_eq!((end.stage, end.why, end.attempts), (Stage::DeadLettered, Some(Why::Expired), 0));
+}
+
+// proves A1.6: what an event was sent to is gone; it waits and says so, and holds nobody else up
+#[tokio::test(start_paused = true)]
+async fn an_event_for_a_version_that_is_gone_waits_with_its_reason_while_others_run_and_ends_by_its_age() {
+    let mut rig = Rig::new().await;
+    let (events, queue) = events(&rig, 1).await;
+    let target = rig.target();
+    let stranded = queue
+        .put(NewEvent {
+            lane: Lane { tenant: target.tenant, function: target.function },
+            qualifier: Some("gone".into()),
+            key: None,
+            due_ms: 0,
+            expires_ms: rig.engine.parts.clock.wall_ms() + 6 * 3_600_000,
+            hops: 0,
+            content_type: None,
+            attributes: Vec::new(),
+            body: Bytes::new(),
+        })
+        .await
+        .unwrap();
+    let of_stranded = || queue.all().into_iter().find(|v| v.id == stranded).unwrap();
+    for _ in 0..5 {
+        let id = accept(&rig, &events, "{}").await;
+        let handed = rig.handed().await;
+        assert_eq!(handed.event().id, id);
+        handed.finish("ok");
+    }
+    tokio::time::sleep(SECOND).await;
+    let view = of_stranded();
+    assert_eq!((view.stage, view.attempts), (Stage::Queued, 0));
+    assert!(view.reason.contains("gone"), "why it waits: {view:?}");
+    tokio::time::sleep(7 * 60 * MINUTE).await;
+    assert_eq!((of_stranded().stage, of_stranded().why), (Stage::DeadLettered, Some(Why::Expired)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -149,17 +149,27 @@ impl Index {
         segment: u32,
         offset: u64,
     ) -> rusqlite::Result<Applied> {
+        let ((), applied) = self.transact(|step| {
+            entries.into_iter().try_for_each(|entry| step.entry(entry))?;
+            step.followed(segment, offset)
+        })?;
+        self.followed = segment;
+        Ok(applied)
+    }
+
+    /// All of some work, or nothing of it: neither on the disk nor in what is counted in memory.
+    fn transact<T>(&mut self, work: impl FnOnce(&mut Step<'_, '_>) -> rusqlite::Result<T>) -> rusqlite::Result<(T, Applied)> {
         let mut applied = Applied::default();
         let transaction = self.connection.transaction()?;
         let mut step = Step { transaction: &transaction, lanes: &mut self.lanes, applied: &mut applied };
-        let done = entries.into_iter().try_for_each(|entry| step.entry(entry)).and_then(|()| step.finish(segment, offset));
-        if let Err(error) = done.and_then(|()| transaction.commit()) {
-            // What was counted in memory didn't happen.
-            self.lanes = Lanes::load(&self.connection)?;
-            return Err(error);
+        let done = work(&mut step).and_then(|done| step.lanes().map(|()| done));
+        match done.and_then(|done| transaction.commit().map(|()| done)) {
+            Ok(done) => Ok((done, applied)),
+            Err(error) => {
+                self.lanes = Lanes::load(&self.connection)?;
+                Err(error)
+            }
         }
-        self.followed = segment;
-        Ok(applied)
     }
 
     /// The segment in which the log was followed last.
@@ -183,34 +193,8 @@ impl Index {
     /// Forget what ended too long ago, and of what left no dead letter the oldest beyond a count; some at a time. Gives whether
     /// there may be more.
     pub(super) fn forget(&mut self, keep: &Keep, limit: usize) -> rusqlite::Result<(Applied, bool)> {
-        let mut applied = Applied::default();
-        let transaction = self.connection.transaction()?;
-        let closed = "state IN (1, 3, 4)";
-        let beyond = format!("SELECT ended_ms, seq FROM events WHERE {closed} ORDER BY ended_ms DESC, seq DESC LIMIT 1 OFFSET ?");
-        let beyond = transaction.prepare_cached(&beyond)?.query_row([keep.closed_max as i64], |r| Ok((r.get(0)?, r.get(1)?)));
-        // The older of the two bounds is within the younger.
-        let (at, seq): (i64, i64) = beyond.optional()?.unwrap_or((0, 0)).max((keep.closed_from_ms as i64, 0));
-        let old = format!("SELECT seq FROM events WHERE {closed} AND (ended_ms, seq) <= (?, ?) ORDER BY ended_ms, seq LIMIT ?");
-        let old = seqs(&transaction, &old, params![at, seq, limit as i64])?;
-        let dead = "SELECT seq FROM events WHERE state = 2 AND ended_ms < ? ORDER BY ended_ms, seq LIMIT ?";
-        let dead = seqs(&transaction, dead, params![keep.dead_from_ms as i64, limit as i64])?;
-        {
-            let mut letter = transaction.prepare_cached("SELECT lane, id, body IS NULL FROM events WHERE seq = ?")?;
-            let mut delete = transaction.prepare_cached("DELETE FROM events WHERE seq = ?")?;
-            for seq in &dead {
-                let (lane, id, file): (i64, Vec<u8>, bool) =
-                    letter.query_row([seq], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
-                let view = self.lanes.touch(lane);
-                view.dead = view.dead.saturating_sub(1);
-                applied.files.extend(id_from(&id).filter(|_| file));
-            }
-            for seq in old.iter().chain(&dead) {
-                delete.execute([seq])?;
-            }
-        }
-        Step { transaction: &transaction, lanes: &mut self.lanes, applied: &mut applied }.lanes()?;
-        transaction.commit()?;
-        Ok((applied, old.len() == limit || dead.len() == limit))
+        let (more, applied) = self.transact(|step| step.forget(keep, limit))?;
+        Ok((applied, more))
     }
 }
 
@@ -256,6 +240,31 @@ impl Step<'_, '_> {
                 Ok(())
             }
         }
+    }
+
+    fn forget(&mut self, keep: &Keep, limit: usize) -> rusqlite::Result<bool> {
+        let closed = "state IN (1, 3, 4)";
+        let beyond = format!("SELECT ended_ms, seq FROM events WHERE {closed} ORDER BY ended_ms DESC, seq DESC LIMIT 1 OFFSET ?");
+        let mut beyond = self.transaction.prepare_cached(&beyond)?;
+        let beyond = beyond.query_row([keep.closed_max as i64], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
+        // The older of the two bounds is within the younger.
+        let (at, seq): (i64, i64) = beyond.unwrap_or((0, 0)).max((keep.closed_from_ms as i64, 0));
+        let old = format!("SELECT seq FROM events WHERE {closed} AND (ended_ms, seq) <= (?, ?) ORDER BY ended_ms, seq LIMIT ?");
+        let old = seqs(self.transaction, &old, params![at, seq, limit as i64])?;
+        let dead = "SELECT seq FROM events WHERE state = 2 AND ended_ms < ? ORDER BY ended_ms, seq LIMIT ?";
+        let dead = seqs(self.transaction, dead, params![keep.dead_from_ms as i64, limit as i64])?;
+        let mut letter = self.transaction.prepare_cached("SELECT lane, id, body IS NULL FROM events WHERE seq = ?")?;
+        for seq in &dead {
+            let (lane, id, file): (i64, Vec<u8>, bool) = letter.query_row([seq], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
+            let view = self.lanes.touch(lane);
+            view.dead = view.dead.saturating_sub(1);
+            self.applied.files.extend(id_from(&id).filter(|_| file));
+        }
+        let mut delete = self.transaction.prepare_cached("DELETE FROM events WHERE seq = ?")?;
+        for seq in old.iter().chain(&dead) {
+            delete.execute([seq])?;
+        }
+        Ok(old.len() == limit || dead.len() == limit)
     }
 
     fn put(&mut self, put: &Put) -> rusqlite::Result<()> {
@@ -333,6 +342,9 @@ impl Step<'_, '_> {
     }
 
     fn control(&mut self, lane: &Lane, at_ms: u64, control: &Control, up_to: u64) -> rusqlite::Result<()> {
+        if *control == Control::Deleted && !self.lanes.numbers.contains_key(lane) {
+            return Ok(());
+        }
         let number = self.lane(lane)?;
         let (at_ms, up_to) = (at_ms as i64, up_to as i64);
         match control {
@@ -346,6 +358,8 @@ impl Step<'_, '_> {
                 let view = self.lanes.touch(number);
                 view.queued = view.queued.saturating_sub(n);
                 view.dead += n;
+                // A later function of the name starts afresh.
+                view.paused = false;
             }
             Control::Purge | Control::PurgeDead => {
                 let state = if *control == Control::Purge { QUEUED } else { DEAD };
@@ -375,8 +389,7 @@ impl Step<'_, '_> {
         Ok(number)
     }
 
-    fn finish(&mut self, segment: u32, offset: u64) -> rusqlite::Result<()> {
-        self.lanes()?;
+    fn followed(&mut self, segment: u32, offset: u64) -> rusqlite::Result<()> {
         let mut followed = self.transaction.prepare_cached("UPDATE followed SET segment = ?, offset = ?")?;
         followed.execute(params![segment, offset as i64])?;
         Ok(())

@@ -231,7 +231,9 @@ async fn controlled(s: &Subject) {
 async fn deleted(s: &Subject) {
     let ids = [s.put("runs").await, s.put("waits").await];
     let taken = s.take(1).await;
+    s.control(Control::Pause).await;
     s.control(Control::Deleted).await;
+    assert_eq!(s.lane().await.map(|l| l.paused), Some(false), "the next function of that name is not paused");
     for id in ids {
         let view = s.view(id).await;
         assert_eq!((view.stage, view.why), (Stage::DeadLettered, Some(Why::Deleted)));
