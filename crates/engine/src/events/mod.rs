@@ -122,8 +122,8 @@ impl Events {
     /// Dispatch until stopped. A loop that stands still before work that is due is started again, and counted.
     pub async fn run(self: Arc<Self>) {
         loop {
-            let turning = tokio::spawn(self.clone().turn());
-            let still = self.until_still(&turning).await;
+            let mut turning = tokio::spawn(self.clone().turn());
+            let still = self.until_still(&mut turning).await;
             turning.abort();
             if !still {
                 return;
@@ -133,17 +133,21 @@ impl Events {
         }
     }
 
-    /// `true` when the loop stands still, or ended without being told to.
-    async fn until_still(&self, turning: &tokio::task::JoinHandle<()>) -> bool {
+    /// `true` when the loop stands still. Its panic is a panic of whoever watches it.
+    async fn until_still(&self, turning: &mut tokio::task::JoinHandle<()>) -> bool {
         let mut seen = self.turns.load(Ordering::Relaxed);
         loop {
             tokio::select! {
+                ended = &mut *turning => match ended {
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    _ => return true,
+                },
                 () = tokio::time::sleep(STILL_MAX) => {}
                 () = self.stop.cancelled() => return false,
             }
             let turns = self.turns.load(Ordering::Relaxed);
             let waits = self.lock().waits(self.engine.parts.clock.mono());
-            if turning.is_finished() || (waits && turns == seen) {
+            if waits && turns == seen {
                 return true;
             }
             seen = turns;
