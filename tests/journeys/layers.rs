@@ -302,6 +302,9 @@ fn a_layer_of_another_account_is_what_its_operator_says() -> Result<()> {
         ensure!(said.contains(expected), "{said}{}", String::from_utf8_lossy(&done.stderr));
     }
     ensure!(myna.function("api").call(json!({}))? == "stands for it");
+    let described = myna.cli(&["describe", "api"])?;
+    let described = String::from_utf8_lossy(&described.stdout).into_owned();
+    ensure!(described.lines().any(|l| l.starts_with("layer") && l.ends_with(&own)), "{described}");
     Ok(())
 }
 

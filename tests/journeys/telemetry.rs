@@ -1,6 +1,6 @@
 //! Telemetry: extensions inside an instance subscribe to what happens in it, and get it there and nowhere else.
 
-use crate::journeys::extensions::{layer, program, publish, with};
+use crate::journeys::extensions::{layer, logged, program, publish, with};
 use myna_tests::{Context, Function, Platform, Result, Test, Value, ensure, json, skip, tests, zip};
 use std::{
     collections::BTreeSet,
@@ -48,7 +48,7 @@ fn kinds(events: &[Value]) -> BTreeSet<String> {
 
 /// Calls until all of these were seen: what belongs to one call is delivered in the next at the latest. All events, and the ids of
 /// the calls.
-fn seen(f: &Function<'_>, wanted: &[&str]) -> Result<(Vec<Value>, Vec<String>)> {
+fn seen(myna: &Platform, f: &Function<'_>, wanted: &[&str]) -> Result<(Vec<Value>, Vec<String>)> {
     let (began, mut ids) = (Instant::now(), Vec::new());
     loop {
         let answer = f.invoke(&json!({}))?;
@@ -56,7 +56,7 @@ fn seen(f: &Function<'_>, wanted: &[&str]) -> Result<(Vec<Value>, Vec<String>)> 
             thread::sleep(Duration::from_millis(20));
             continue;
         }
-        ensure!(answer.error.is_none(), "{}", answer.text());
+        ensure!(answer.error.is_none(), "{}\n{}", answer.text(), logged(myna, &f.name)?);
         let got = answer.json()?;
         let events = got[1].as_array().cloned().unwrap_or_default();
         ids.push(got[0].as_str().unwrap_or_default().to_owned());
@@ -96,7 +96,7 @@ fn a_subscriber_in_rust_gets_everything_in_its_own_schema() -> Result<()> {
         "function",
         "extension",
     ];
-    let (events, ids) = seen(&f, &wanted)?;
+    let (events, ids) = seen(&myna, &f, &wanted)?;
     ensure!(kinds(&events).iter().all(|k| wanted.contains(&k.as_str())), "{:?}", kinds(&events));
     for event in &events {
         let time = event["time"].as_str().unwrap_or_default();
@@ -159,7 +159,7 @@ def subscribe(me, wanted, path="{path}"):
     return [answer.status, answer.read().decode()]
 {wanted}
 while next_event(me)["eventType"] == "INVOKE":
-    open("/tmp/late", "w").write(json.dumps(subscribe(me, GOOD)))
+    keep("/tmp/late", json.dumps(subscribe(me, GOOD)))
 "#
     ))
 }
@@ -180,7 +180,7 @@ assert subscribe(me, GOOD) == [200, 'OK']"
     single(&f)?;
     let wanted =
         ["platform.logsSubscription", "platform.start", "platform.end", "platform.runtimeDone", "platform.report", "function"];
-    let (events, _) = seen(&f, &wanted)?;
+    let (events, _) = seen(&myna, &f, &wanted)?;
     ensure!(!kinds(&events).iter().any(|k| k.starts_with("platform.init") || k == "extension"), "{:?}", kinds(&events));
     Ok(())
 }
@@ -200,7 +200,7 @@ seen = [
     but(destination=uri("http://sandbox.localdomain:9001/")), but(destination={{"protocol": "UDP", "port": 8080}}),
     subscribe("00000000-0000-4000-8000-000000000000", GOOD)[0],
 ]
-open("/tmp/seen", "w").write(json.dumps(seen))
+keep("/tmp/seen", json.dumps(seen))
 "#
     );
     let arn = layer(&myna, &[("asks", &listener("/2022-07-01/telemetry", &asks))])?;
@@ -250,7 +250,7 @@ assert [subscribe(me, w) for w in (there, tcp, GOOD)] == [[200, 'OK']] * 3"
     }
     for f in &functions {
         // Whoever subscribed from inside gets it meanwhile: the others were tried.
-        seen(f, &["platform.report", "function"])?;
+        seen(&myna, f, &["platform.report", "function"])?;
     }
     ensure!(outside.accept().is_err(), "telemetry came out of an instance");
     Ok(())
@@ -271,7 +271,7 @@ assert subscribe(me, GOOD) == [200, 'OK']"
     let f = with(myna.draft("floods", &source), &arn).create()?;
     single(&f)?;
     ensure!(f.invoke(&json!({ "flood": true }))?.error.is_none());
-    let (events, _) = seen(&f, &["platform.logsDropped", "platform.report"])?;
+    let (events, _) = seen(&myna, &f, &["platform.logsDropped", "platform.report"])?;
     let dropped = &of(&events, "platform.logsDropped")?["record"];
     ensure!(dropped["droppedRecords"].as_u64().is_some_and(|n| n > 0), "{dropped}");
     ensure!(dropped["droppedBytes"].as_u64().is_some_and(|n| n > 1000), "{dropped}");

@@ -1,11 +1,16 @@
 //! One living instance: its sandbox, the session with what runs in it, its output, and what it costs.
 
+mod farewell;
+mod host;
+
+pub use host::InstanceHost;
+
 use crate::{Engine, Parts, identity, output::Output, start::exit_fault};
 use model::{
-    Cause, Clock, Fault, Fut, InstanceId, Mono, Unit,
+    Cause, Fault, Fut, InstanceId, Mono, Unit,
     log::Stream,
-    ports::{Goodbye, Hears, Host, Instance, InstanceCaller, InstanceFacts, Request, Response, Session, Writer},
-    sandbox::{Exit, Group, Limits, Measured, ProcSpec, Signal},
+    ports::{Goodbye, Instance, InstanceCaller, InstanceFacts, Session, Writer},
+    sandbox::{Exit, Group, Limits, Measured, ProcSpec},
 };
 use std::{
     sync::{
@@ -14,7 +19,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 /// What an instance became when it got its unit.
 pub struct Bound {
@@ -31,8 +36,11 @@ struct Generation {
     /// What ended it, where it wasn't the runtime.
     why: Option<Fault>,
     /// Its processes, each with the news of its end.
-    processes: Vec<(Group, watch::Receiver<bool>)>,
+    processes: Vec<Process>,
 }
+
+/// A process, by its group, and the news of its end.
+type Process = (Group, watch::Receiver<bool>);
 
 pub struct Live {
     pub id: InstanceId,
@@ -67,16 +75,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Live {
     pub fn new(id: InstanceId, parts: Arc<Parts>, sandbox: Box<dyn Instance>, engine: Weak<Engine>) -> Arc<Self> {
         let output = Output::new(parts.clone());
-        let (caller, hops, begun) = (OnceLock::new(), AtomicU32::new(0), Mutex::new(None));
-        let host = InstanceHost {
-            engine,
-            parts: parts.clone(),
-            caller,
-            hops,
-            output: output.clone(),
-            initialization: OnceLock::new(),
-            begun,
-        };
+        let host = InstanceHost::new(engine, parts.clone(), output.clone());
         Arc::new(Self {
             id,
             output,
@@ -103,11 +102,12 @@ impl Live {
         let bound = self.bound.get_or_init(|| {
             let stream = identity::stream(unit, self.id, wall_ms);
             let credential = identity::credential(unit, self.id);
-            let _ = self.host.initialization.set(initialization);
-            if let Some(credential) = &credential {
-                let caller = InstanceCaller { principal: credential.principal.clone(), credential: credential.clone(), hops: 0 };
-                let _ = self.host.caller.set(caller);
-            }
+            let caller = credential.as_ref().map(|credential| InstanceCaller {
+                principal: credential.principal.clone(),
+                credential: credential.clone(),
+                hops: 0,
+            });
+            self.host.identify(caller, initialization);
             let (id, region, log_stream) = (self.id, self.parts.region.clone(), stream.name.clone());
             Bound { facts: InstanceFacts { id, region, log_stream, initialization, credential }, stream }
         });
@@ -292,105 +292,10 @@ impl Live {
     }
 }
 
-/// Resolves when all of these have ended.
-async fn all_ended(processes: &[(Group, watch::Receiver<bool>)], groups: &[Group]) {
-    for (_, news) in processes.iter().filter(|p| groups.contains(&p.0)) {
-        // An end without news is an end.
-        let _ = news.clone().wait_for(|ended| *ended).await;
-    }
-}
-
-impl Live {
-    /// What runs beside the runtime hears of the end and gets the time that it has for it.
-    async fn part(&self, session: &dyn Session, processes: &[(Group, watch::Receiver<bool>)], why: Goodbye) {
-        let beside = session.beside();
-        if beside.budget.is_zero() {
-            return;
-        }
-        self.enter();
-        let deadline_ms = self.parts.clock.wall_ms() + u64::try_from(beside.budget.as_millis()).unwrap_or(0);
-        let farewell = async {
-            self.wake().await?;
-            if why == Goodbye::Spindown {
-                self.sandbox.signal(Group::Runtime, Signal::Term).await?;
-                let _ = tokio::time::timeout(beside.runtime, all_ended(processes, &[Group::Runtime])).await;
-            }
-            self.sandbox.signal(Group::Runtime, Signal::Kill).await?;
-            session.goodbye(why, deadline_ms);
-            all_ended(processes, &beside.waits).await;
-            Ok::<(), Fault>(())
-        };
-        // What has not ended by then is killed, and so is what couldn't be told.
-        if let Ok(Err(fault)) = tokio::time::timeout(beside.budget, farewell).await {
-            tracing::debug!(instance = %self.id, "extensions were not told of the end: {fault}");
-        }
-        self.leave();
-    }
-}
-
 pub struct InUse(Arc<Live>);
 
 impl Drop for InUse {
     fn drop(&mut self) {
         self.0.leave();
     }
-}
-
-/// What the contract may ask of the platform for this instance.
-pub struct InstanceHost {
-    engine: Weak<Engine>,
-    parts: Arc<Parts>,
-    caller: OnceLock<InstanceCaller>,
-    /// Of the call that runs now: a call that it makes is one further.
-    pub hops: AtomicU32,
-    output: Output,
-    initialization: OnceLock<&'static str>,
-    /// Who starts the runtime once what comes before it is ready.
-    begun: Mutex<Option<oneshot::Sender<()>>>,
-}
-
-impl InstanceHost {
-    /// Resolves when the contract says that the runtime may start.
-    pub fn begins(&self) -> oneshot::Receiver<()> {
-        let (tell, told) = oneshot::channel();
-        *lock(&self.begun) = Some(tell);
-        told
-    }
-}
-
-impl Host for InstanceHost {
-    fn plane(&self, request: Request) -> Fut<'_, Response> {
-        Box::pin(async move {
-            let plane = self.engine.upgrade().and_then(|e| e.plane.get().cloned());
-            match (plane, self.caller.get()) {
-                (Some(plane), Some(caller)) => {
-                    let hops = self.hops.load(Ordering::Relaxed) + 1;
-                    plane.plane(request, InstanceCaller { hops, ..caller.clone() }).await
-                }
-                _ => refused(),
-            }
-        })
-    }
-    fn clock(&self) -> &dyn Clock {
-        &*self.parts.clock
-    }
-    fn initialization(&self) -> &'static str {
-        self.initialization.get().copied().unwrap_or("on-demand")
-    }
-    fn begin(&self) {
-        if let Some(tell) = lock(&self.begun).take() {
-            let _ = tell.send(());
-        }
-    }
-    fn hear(&self, hears: Arc<dyn Hears>) {
-        self.output.hear(hears);
-    }
-}
-
-/// An instance that has no identity may ask for nothing.
-fn refused() -> Response {
-    let body = bytes::Bytes::from_static(b"{\"message\":\"this instance has no role, so the platform answers nothing\"}");
-    let mut response = Response::new(model::ReplyBody::Bytes(body));
-    *response.status_mut() = http::StatusCode::FORBIDDEN;
-    response
 }

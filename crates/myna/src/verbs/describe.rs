@@ -85,6 +85,7 @@ fn show(ctx: &Ctx, page: &Value) {
         ("code", format!("{}, {}, changed {}", f.code_hash(), bytes(f.code_size), changed(&f.last_modified))),
         ("sandbox", text(&page["sandbox"], "tier")),
     ]);
+    rows.extend(f.layers.iter().map(|l| ("layer", text(l, "Arn"))));
     rows.extend(list(&page["sandbox"]["weaker"]).filter_map(Value::as_str).map(|w| ("weaker", w.to_string())));
     rows.extend([("limits", format!("{} MB memory, {} s a call", f.memory_size, f.timeout)), ("role", f.role.clone())]);
     if !f.description.is_empty() {

@@ -7,6 +7,10 @@ use model::{
     sandbox::Group,
 };
 use std::time::Duration;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
+};
 
 const REGISTER: &str = "/2020-01-01/extension/register";
 const NEXT: &str = "/2020-01-01/extension/event/next";
@@ -70,6 +74,63 @@ async fn an_instance_is_ready_and_a_call_over_when_runtime_and_extensions_are() 
     session.goodbye(Goodbye::Spindown, 1234);
     let told: serde_json::Value = serde_json::from_slice(&watcher.got().await.body).unwrap();
     assert_eq!(told, serde_json::json!({ "eventType": "SHUTDOWN", "shutdownReason": "spindown", "deadlineMs": 1234 }));
+}
+
+/// One batch as a subscriber over HTTP reads it, answered.
+async fn posted(listener: &TcpListener) -> String {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).await.unwrap();
+        if let Some(n) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+            length = n.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).await.unwrap();
+    reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    String::from_utf8(body).unwrap()
+}
+
+#[tokio::test]
+async fn subscriptions_are_taken_until_all_are_initialised_and_delivered_by_either_protocol() {
+    let (unit, _folder) = with_extension("watcher");
+    let bench = Bench::new().await;
+    let (mut runtime, mut watcher) = (Client::connect(bench.port).await, Client::connect(bench.port).await);
+    let (http, tcp) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let subscribe = |to: String| format!(r#"{{"types":["platform"],"buffering":{{"timeoutMs":25}},"destination":{to}}}"#);
+    let by_http = subscribe(format!(r#"{{"protocol":"HTTP","URI":"http://sandbox.localdomain:{}/x"}}"#, port(&http)));
+    let by_tcp = subscribe(format!(r#"{{"protocol":"TCP","port":{}}}"#, port(&tcp)));
+    let life = async {
+        let me = register(&mut watcher, "watcher", r#""INVOKE""#).await;
+        runtime.next().await;
+        // The runtime is ready; the function isn't.
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        for body in [&by_http, &by_tcp] {
+            let got = watcher.ask("PUT", "/2022-07-01/telemetry", &me, body.as_bytes()).await;
+            assert_eq!((got.status, got.text()), (200, "OK".to_owned()));
+        }
+        watcher.send("GET", NEXT, &me, b"").await;
+        me
+    };
+    let (session, me) = tokio::join!(bench.open(Some(unit)), life);
+    let session = session.unwrap();
+    let mut late = Client::connect(bench.port).await;
+    let got = late.ask("PUT", "/2022-07-01/telemetry", &me, by_tcp.as_bytes()).await;
+    assert!(got.status == 403 && got.text().contains("Telemetry.SubscriptionClosed"), "{}", got.text());
+    let batch: Vec<serde_json::Value> = serde_json::from_str(&posted(&http).await).unwrap();
+    assert_eq!(batch[0]["type"], "platform.telemetrySubscription");
+    let (mut stream, _) = tcp.accept().await.unwrap();
+    let mut lines = String::new();
+    stream.read_to_string(&mut lines).await.unwrap();
+    assert!(lines.lines().all(|l| serde_json::from_str::<serde_json::Value>(l).is_ok()) && lines.ends_with('\n'), "{lines}");
+    drop(session);
 }
 
 #[tokio::test]

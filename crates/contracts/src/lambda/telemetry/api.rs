@@ -11,7 +11,6 @@ use crate::lambda::{
     extensions::identify,
     routes::collect,
     session::Core,
-    state::Phase,
 };
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri};
@@ -62,7 +61,9 @@ pub async fn subscribe(core: &Arc<Core>, request: Request<Incoming>, logs_api: b
             Ok(id) => id,
             Err(refused) => return refused,
         };
-        let Some(bound) = state.bound.clone().filter(|_| state.phase == Phase::Starting) else {
+        // The runtime may be ready before an extension is.
+        let initialising = state.ready.is_some() && state.closed.is_none();
+        let Some(bound) = state.bound.clone().filter(|_| initialising) else {
             let api = if logs_api { "Logs" } else { "Telemetry" };
             let kind = format!("{api}.SubscriptionClosed");
             return answer::forbidden(&kind, "subscriptions are taken before the function is initialised");
