@@ -47,7 +47,9 @@ fn write(log: &Log, file: &File) -> io::Result<()> {
         file.write_all_at(&framed, at)?;
         file.sync_data()?;
         at += framed.len() as u64;
-        jobs.into_iter().for_each(|(_, reply)| drop(reply.send(())));
+        for (_, reply) in jobs {
+            let _ = reply.send(());
+        }
     }
 }
 

@@ -81,6 +81,8 @@ pub struct QueueLimits {
     pub segment_bytes: u64,
     /// What may wait for the disk before events are refused.
     pub pending_bytes_max: usize,
+    /// What may be acknowledged and not in the index yet, before acknowledging waits for it.
+    pub lag_bytes_max: usize,
     /// A larger body has a file of its own.
     pub inline_bytes_max: usize,
     /// How long what became of an event can be asked for, and of how many the latest of those that left no dead letter.
@@ -149,11 +151,12 @@ impl Default for QueueLimits {
         Self {
             segment_bytes: 16 << 20,
             pending_bytes_max: 64 << 20,
+            lag_bytes_max: 32 << 20,
             inline_bytes_max: 64 << 10,
             ended_age_max: Duration::from_secs(3600),
             ended_max: 1_000_000,
             dead_age_max: 14 * DAY,
-            checkpoint_bytes: 32 << 20,
+            checkpoint_bytes: 128 << 20,
             forget_every: Duration::from_secs(30),
             page_max: 1000,
         }

@@ -141,8 +141,9 @@ impl Queue for MemoryQueue {
             let state = &mut *state;
             let waiting = state.rows.values().filter(|r| r.view.lane == lane && r.view.stage == Stage::Queued);
             let next = waiting.clone().map(|r| r.view.due_ms).filter(|due| *due > now).min();
-            // Of a key the earliest, and none while that is taken.
-            let mut keys = HashSet::new();
+            // Of a key the earliest, and none while one is taken.
+            let taken = state.taken.iter().filter_map(|seq| state.rows.get(seq)).filter(|r| r.view.lane == lane);
+            let mut keys: HashSet<Arc<str>> = taken.filter_map(|r| r.view.key.clone()).collect();
             let first = |r: &&Row| r.view.key.as_ref().is_none_or(|k| keys.insert(k.clone()));
             let free = waiting.filter(first).filter(|r| r.view.due_ms <= now && !state.taken.contains(&r.view.seq));
             let mut due: Vec<&Row> = free.collect();

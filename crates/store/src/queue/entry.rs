@@ -7,7 +7,7 @@ use model::{
     FunctionName, InvocationId, TenantId,
     queue::{Control, Lane, NewEvent, Settled, Why},
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where an event's body is.
 #[derive(Clone, Debug, PartialEq)]
@@ -245,12 +245,31 @@ fn decode_settled(r: &mut Reader<'_>) -> Option<Settled> {
     })
 }
 
+/// Bytes that nobody can guess, fetched from the kernel for many ids at once.
+#[derive(Default)]
+pub(super) struct Chance(Mutex<Vec<u8>>);
+
+impl Chance {
+    const IDS: usize = 256;
+
+    pub(super) fn next(&self) -> [u8; 16] {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_empty() {
+            *held = crate::random_bytes(16 * Self::IDS);
+        }
+        let at = held.len() - 16;
+        let bytes = held[at..].try_into().expect("sixteen bytes");
+        held.truncate(at);
+        bytes
+    }
+}
+
 /// An event's id: its number in the clear, so that it is found by it, and 74 bits that nobody can guess. A UUID of version 8
 /// (RFC 9562, section 5.8).
-pub(super) fn id_of(seq: u64) -> InvocationId {
-    let mut bytes = *uuid::Uuid::new_v4().as_bytes();
+pub(super) fn id_of(seq: u64, mut bytes: [u8; 16]) -> InvocationId {
     bytes[..6].copy_from_slice(&seq.to_be_bytes()[2..]);
     bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
     InvocationId(uuid::Uuid::from_bytes(bytes))
 }
 
@@ -285,7 +304,7 @@ mod tests {
             attributes: vec![("trace".into(), Bytes::from_static(b"x"))],
             body: Bytes::new(),
         };
-        Put { seq, id: id_of(seq), accepted_ms: 4, event, body }
+        Put { seq, id: id_of(seq, Chance::default().next()), accepted_ms: 4, event, body }
     }
 
     #[test]
@@ -316,10 +335,10 @@ mod tests {
     proptest! {
         #[test]
         fn an_id_gives_its_number_back(seq in 0u64..1 << 48) {
-            let id = id_of(seq);
+            let id = id_of(seq, Chance::default().next());
             prop_assert_eq!(seq_of(id), seq);
             prop_assert_eq!(id.0.get_version_num(), 8);
-            prop_assert!(id_of(seq) != id);
+            prop_assert!(id_of(seq, Chance::default().next()) != id);
         }
         #[test]
         fn garbage_is_no_panic(bytes: Vec<u8>) {

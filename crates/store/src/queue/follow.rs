@@ -4,7 +4,7 @@ use super::{
     bodies::Bodies,
     disk::Disk,
     index::{Applied, Index, Keep},
-    log::Synced,
+    log::{Lag, Synced},
 };
 use crate::segments;
 use model::{
@@ -69,6 +69,7 @@ pub(super) struct Follower {
     pub board: Arc<Board>,
     pub bodies: Bodies,
     pub clock: Arc<dyn Clock>,
+    pub lag: Arc<Lag>,
     pub disk: Arc<dyn Disk>,
     pub folder: PathBuf,
     pub retention: Retention,
@@ -77,6 +78,12 @@ pub(super) struct Follower {
     pub since_checkpoint: usize,
     pub forget_every: Duration,
     pub checkpoint_bytes: usize,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.lag.open();
+    }
 }
 
 impl Follower {
@@ -122,6 +129,7 @@ impl Follower {
             }
             std::thread::sleep(TRY_AGAIN);
         };
+        self.lag.less(bytes);
         self.since_checkpoint += bytes;
         self.publish(applied);
         self.board.followed.send_replace(count);

@@ -1,6 +1,8 @@
 //! What the log says, in an order in which it can be asked: a SQLite file that follows the log and can lag behind it. It knows how
 //! far it has followed, in the same transaction as what it followed, so a crash loses nothing and repeats nothing.
 //!
+//! Of the events of one key only the first is ready; the others stand behind it, apart from what is looked through for work.
+//!
 //! A row is an event. While it waits its body is here too, so that a segment of the log can go once it is followed; when it has
 //! ended well the body goes and the row stays until it is too old.
 
@@ -30,9 +32,10 @@ const SCHEMA: &str = "
         seq INTEGER PRIMARY KEY, lane INTEGER NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL,
         accepted_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,
         id BLOB NOT NULL, key TEXT, head BLOB NOT NULL, bytes INTEGER NOT NULL, crc INTEGER NOT NULL,
-        why INTEGER, reason TEXT NOT NULL, body BLOB
+        why INTEGER, reason TEXT NOT NULL, body BLOB, behind INTEGER NOT NULL
     ) STRICT;
-    CREATE INDEX IF NOT EXISTS waiting ON events (lane, due_ms, seq) WHERE state = 0;
+    CREATE INDEX IF NOT EXISTS ready ON events (lane, due_ms, seq) WHERE state = 0 AND behind = 0;
+    CREATE INDEX IF NOT EXISTS of_lane ON events (lane, seq);
     CREATE INDEX IF NOT EXISTS keyed ON events (lane, key, seq) WHERE state = 0 AND key IS NOT NULL;
     CREATE INDEX IF NOT EXISTS dead ON events (lane, seq) WHERE state = 2;
     CREATE INDEX IF NOT EXISTS letters ON events (seq) WHERE state = 2;
@@ -229,15 +232,15 @@ impl Step<'_, '_> {
             Entry::Redrive { lane, at_ms, expires_ms, only, up_to } => {
                 let number = self.lane(lane)?;
                 let mut redrive = self.transaction.prepare_cached(
-                    "UPDATE events SET state = 0, attempts = 0, due_ms = ?1, expires_ms = ?2, ended_ms = 0, why = NULL, reason = ''
-                     WHERE lane = ?3 AND state = 2 AND seq <= ?4 AND (?5 IS NULL OR seq = ?5)",
+                    "UPDATE events SET state = 0, behind = key IS NOT NULL, attempts = 0, due_ms = ?1, expires_ms = ?2, ended_ms = 0,
+                     why = NULL, reason = '' WHERE lane = ?3 AND state = 2 AND seq <= ?4 AND (?5 IS NULL OR seq = ?5)",
                 )?;
                 let only = only.map(|s| s as i64);
                 let n = redrive.execute(params![*at_ms as i64, *expires_ms as i64, number, *up_to as i64, only])? as u64;
                 let view = self.lanes.touch(number);
                 view.dead = view.dead.saturating_sub(n);
                 view.queued += n;
-                Ok(())
+                self.let_first(number)
             }
         }
     }
@@ -278,10 +281,14 @@ impl Step<'_, '_> {
         };
         let mut insert = self.transaction.prepare_cached(
             "INSERT OR REPLACE INTO events (seq, lane, state, attempts, accepted_ms, due_ms, expires_ms, ended_ms, id, key, head, bytes, crc,
-             reason, body) VALUES (?, ?, 0, 0, ?, ?, ?, 0, ?, ?, ?, ?, ?, '', ?)",
+             reason, body, behind) VALUES (?, ?, 0, 0, ?, ?, ?, 0, ?, ?, ?, ?, ?, '', ?, ?)",
         )?;
         let times = [put.accepted_ms as i64, put.event.due_ms as i64, put.event.expires_ms as i64];
         let (id, key) = (&put.id.0.as_bytes()[..], put.event.key.as_deref());
+        let behind = match key {
+            Some(key) => self.first_of(lane, key)?.is_some_and(|first| first != put.seq as i64),
+            None => false,
+        };
         insert.execute(params![
             put.seq as i64,
             lane,
@@ -293,18 +300,19 @@ impl Step<'_, '_> {
             head,
             put.body.bytes() as i64,
             crc,
-            body
+            body,
+            behind
         ])?;
         Ok(())
     }
 
     fn settle(&mut self, seq: u64, at_ms: u64, settled: &Settled) -> rusqlite::Result<()> {
         let mut find =
-            self.transaction.prepare_cached("SELECT lane, id, body IS NULL FROM events WHERE seq = ? AND state = 0")?;
-        let found: Option<(i64, Vec<u8>, bool)> =
-            find.query_row([seq as i64], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional()?;
+            self.transaction.prepare_cached("SELECT lane, id, body IS NULL, key FROM events WHERE seq = ? AND state = 0")?;
+        let found: Option<(i64, Vec<u8>, bool, Option<String>)> =
+            find.query_row([seq as i64], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))).optional()?;
         // It ended meanwhile: cancelled, or its lane was purged.
-        let Some((lane, id, file)) = found else { return Ok(()) };
+        let Some((lane, id, file, key)) = found else { return Ok(()) };
         match settled {
             Settled::Again { due_ms, counted, reason } => {
                 let mut again = self
@@ -338,6 +346,31 @@ impl Step<'_, '_> {
         let view = self.lanes.touch(lane);
         view.queued = view.queued.saturating_sub(1);
         view.dead += u64::from(matches!(settled, Settled::Dead { .. }));
+        match key {
+            Some(key) => self.next_of(lane, &key),
+            None => Ok(()),
+        }
+    }
+
+    /// The first event of a key that has not ended.
+    fn first_of(&self, lane: i64, key: &str) -> rusqlite::Result<Option<i64>> {
+        let text = "SELECT min(seq) FROM events WHERE lane = ? AND key = ? AND state = 0 AND key IS NOT NULL";
+        self.transaction.prepare_cached(text)?.query_row(params![lane, key], |r| r.get(0))
+    }
+
+    /// One of a key has ended: the next one's turn.
+    fn next_of(&self, lane: i64, key: &str) -> rusqlite::Result<()> {
+        if let Some(next) = self.first_of(lane, key)? {
+            self.transaction.prepare_cached("UPDATE events SET behind = 0 WHERE seq = ?")?.execute([next])?;
+        }
+        Ok(())
+    }
+
+    /// The turn of every key's first event, where none of that key has it.
+    fn let_first(&self, lane: i64) -> rusqlite::Result<()> {
+        let text = "UPDATE events SET behind = 0 WHERE seq IN (
+             SELECT min(seq) FROM events WHERE lane = ? AND state = 0 AND key IS NOT NULL GROUP BY key HAVING min(behind) = 1)";
+        self.transaction.prepare_cached(text)?.execute([lane])?;
         Ok(())
     }
 
@@ -360,18 +393,22 @@ impl Step<'_, '_> {
                 view.dead += n;
                 // A later function of the name starts afresh.
                 view.paused = false;
+                self.let_first(number)?;
             }
             Control::Purge | Control::PurgeDead => {
                 let state = if *control == Control::Purge { QUEUED } else { DEAD };
-                let text = "SELECT id FROM events WHERE lane = ? AND state = ? AND seq <= ? AND body IS NULL";
-                let mut files = self.transaction.prepare_cached(text)?;
-                let files = files.query_map(params![number, state, up_to], |r| r.get::<_, Vec<u8>>(0))?;
+                // The state stands in the text, by which the index of its events is known.
+                let of = format!("WHERE lane = ? AND state = {state} AND seq <= ?");
+                let text = format!("SELECT id FROM events {of} AND body IS NULL");
+                let mut files = self.transaction.prepare_cached(&text)?;
+                let files = files.query_map(params![number, up_to], |r| r.get::<_, Vec<u8>>(0))?;
                 self.applied.files.extend(files.collect::<Result<Vec<_>, _>>()?.iter().filter_map(|id| id_from(id)));
-                let text = "UPDATE events SET state = 3, ended_ms = ?, reason = 'purged', body = NULL WHERE lane = ? AND state = ? AND seq <= ?";
-                let n = self.transaction.prepare_cached(text)?.execute(params![at_ms, number, state, up_to])? as u64;
+                let text = format!("UPDATE events SET state = 3, ended_ms = ?, reason = 'purged', body = NULL {of}");
+                let n = self.transaction.prepare_cached(&text)?.execute(params![at_ms, number, up_to])? as u64;
                 let view = self.lanes.touch(number);
                 let count = if state == QUEUED { &mut view.queued } else { &mut view.dead };
                 *count = count.saturating_sub(n);
+                self.let_first(number)?;
             }
         }
         Ok(())
@@ -413,9 +450,8 @@ type Due = Vec<(Queued, Body)>;
 pub(super) fn due(c: &Connection, lane: &Lane, now_ms: u64, limit: usize) -> rusqlite::Result<(Due, Option<u64>)> {
     let Some(number) = lane_number(c, lane)? else { return Ok((Vec::new(), None)) };
     let mut query = c.prepare_cached(
-        "SELECT seq, id, accepted_ms, due_ms, expires_ms, attempts, head, bytes, crc, body FROM events e
-         WHERE lane = ?1 AND state = 0 AND due_ms <= ?2
-           AND (key IS NULL OR NOT EXISTS (SELECT 1 FROM events b WHERE b.lane = ?1 AND b.state = 0 AND b.key = e.key AND b.seq < e.seq))
+        "SELECT seq, id, accepted_ms, due_ms, expires_ms, attempts, head, bytes, crc, body FROM events
+         WHERE lane = ?1 AND state = 0 AND behind = 0 AND due_ms <= ?2
          ORDER BY due_ms, seq LIMIT ?3",
     )?;
     let found = query.query_map(params![number, now_ms as i64, limit as i64], |r| {
@@ -430,7 +466,8 @@ pub(super) fn due(c: &Connection, lane: &Lane, now_ms: u64, limit: usize) -> rus
         Ok((Queued { seq: self::number(r, 0)?, id, accepted_ms: self::number(r, 2)?, attempts: r.get(5)?, event }, body))
     })?;
     let found = found.collect::<Result<Vec<_>, _>>()?;
-    let mut next = c.prepare_cached("SELECT min(due_ms) FROM events WHERE lane = ? AND state = 0 AND due_ms > ?")?;
+    let mut next =
+        c.prepare_cached("SELECT min(due_ms) FROM events WHERE lane = ? AND state = 0 AND behind = 0 AND due_ms > ?")?;
     let next: Option<i64> = next.query_row(params![number, now_ms as i64], |r| r.get(0))?;
     Ok((found, next.map(|n| n as u64)))
 }
@@ -488,7 +525,8 @@ pub(super) fn list(c: &Connection, q: &EventQuery) -> rusqlite::Result<Vec<Event
     };
     // What has ended is found among millions that wait by indices of its own.
     let (index, only) = match (lane, state) {
-        (_, None | Some(QUEUED)) => ("", "(?2 IS NULL OR lane = ?2) AND (?3 IS NULL OR state = ?3)"),
+        (None, None | Some(QUEUED)) => ("", "?2 IS NULL AND (?3 IS NULL OR state = ?3)"),
+        (Some(_), None | Some(QUEUED)) => ("INDEXED BY of_lane", "lane = ?2 AND (?3 IS NULL OR state = ?3)"),
         (Some(_), Some(DEAD)) => ("INDEXED BY dead", "lane = ?2 AND state = 2 AND ?3 = 2"),
         (None, Some(DEAD)) => ("INDEXED BY letters", "?2 IS NULL AND state = 2 AND ?3 = 2"),
         _ => ("INDEXED BY closed", "(?2 IS NULL OR lane = ?2) AND state IN (1, 3, 4) AND state = ?3"),

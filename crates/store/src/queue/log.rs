@@ -30,6 +30,39 @@ pub(super) struct Bounds {
     pub group_bytes_max: usize,
 }
 
+/// How far the index may lag behind: a burst is acknowledged by the log alone, and what lasts waits here in the end.
+pub(super) struct Lag {
+    /// What lags behind, and how much may.
+    bytes: Mutex<(usize, usize)>,
+    less: Condvar,
+}
+
+impl Lag {
+    pub(super) fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self { bytes: Mutex::new((0, bytes_max)), less: Condvar::new() })
+    }
+    fn lock(&self) -> MutexGuard<'_, (usize, usize)> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// So much more is to be followed; waits for room.
+    fn more(&self, bytes: usize) {
+        let mut held = self.lock();
+        while held.0 > 0 && held.0 + bytes > held.1 {
+            held = self.less.wait(held).unwrap_or_else(PoisonError::into_inner);
+        }
+        held.0 += bytes;
+    }
+    pub(super) fn less(&self, bytes: usize) {
+        self.lock().0 -= bytes;
+        self.less.notify_one();
+    }
+    /// Nobody follows any more: nobody waits for that.
+    pub(super) fn open(&self) {
+        self.lock().1 = usize::MAX / 2;
+        self.less.notify_one();
+    }
+}
+
 /// Entries that are on stable storage, in order, and the position behind them.
 pub(super) struct Synced {
     pub entries: Vec<Entry>,
@@ -73,13 +106,13 @@ impl Log {
         number: u32,
         bounds: Bounds,
         disk: Arc<dyn Disk>,
-        index: mpsc::SyncSender<Synced>,
+        (index, lag): (mpsc::Sender<Synced>, Arc<Lag>),
         loops: &Arc<Loops>,
     ) -> Result<Self, Error> {
         let waiting = Arc::new((Mutex::new(Waiting::default()), Condvar::new()));
         let ahead = Ahead { disk, folder: folder.to_owned(), next: number, size: bounds.segment_bytes, making: None };
         let (segment, framed) = (None, Vec::new());
-        let writer = Writer { waiting: waiting.clone(), segment, ahead, index, bounds: bounds.clone(), framed, count: 0 };
+        let writer = Writer { waiting: waiting.clone(), segment, ahead, index, lag, bounds: bounds.clone(), framed, count: 0 };
         let (mut writer, watching) = (Some(writer), loops.clone());
         let thread = std::thread::Builder::new()
             .name("queue-log".into())
@@ -155,7 +188,8 @@ struct Writer {
     waiting: Arc<(Mutex<Waiting>, Condvar)>,
     segment: Option<Segment>,
     ahead: Ahead,
-    index: mpsc::SyncSender<Synced>,
+    index: mpsc::Sender<Synced>,
+    lag: Arc<Lag>,
     bounds: Bounds,
     framed: Vec<u8>,
     count: u64,
@@ -197,6 +231,7 @@ impl Writer {
                 let applied = group.iter_mut().filter_map(|j| j.applied.take()).collect();
                 let entries = group.into_iter().map(|j| j.entry).collect();
                 // Waits while the index lags behind, which in the end refuses new events at the door.
+                self.lag.more(self.framed.len());
                 let _ =
                     self.index.send(Synced { entries, segment, offset, count: self.count, applied, bytes: self.framed.len() });
             }

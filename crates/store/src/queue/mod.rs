@@ -15,10 +15,10 @@ use crate::{Error, options::QueueLimits, segments};
 use bodies::Bodies;
 use bytes::Bytes;
 use disk::Disk;
-use entry::{Entry, Kept, Put, id_of, reason};
+use entry::{Chance, Entry, Kept, Put, id_of, reason};
 use follow::{Board, Follower, Retention};
 use index::Index;
-use log::{Bounds, Log};
+use log::{Bounds, Lag, Log};
 use model::{
     Cause, Clock, Fault, Fut, InvocationId, Loops, TenantId,
     ports::Queue,
@@ -40,8 +40,6 @@ use tokio::sync::oneshot;
 
 /// How long a question about a new event waits for the index.
 const BEHIND_MAX: Duration = Duration::from_secs(2);
-/// Groups of entries that wait for the index.
-const LAG_MAX: usize = 64;
 
 pub struct QueueStore {
     log: Log,
@@ -55,6 +53,7 @@ pub struct QueueStore {
     /// The first event of this process, and the next.
     first: u64,
     seq: AtomicU64,
+    chance: Chance,
     follower: Mutex<Option<JoinHandle<()>>>,
     /// What was found broken in the log, named.
     damaged: Vec<String>,
@@ -84,15 +83,17 @@ impl QueueStore {
         board.lanes().extend(held.map(|(lane, view)| (lane.clone(), view.clone())));
         sweep(&bodies, &index, &folder)?;
 
-        let (tx, rx) = mpsc::sync_channel(LAG_MAX);
+        let (tx, rx) = mpsc::channel();
+        let lag = Lag::new(limits.lag_bytes_max);
         let bounds =
             Bounds { segment_bytes: limits.segment_bytes, pending_bytes_max: limits.pending_bytes_max, group_bytes_max: 4 << 20 };
-        let log = Log::start(&folder, read.next, bounds, disk.clone(), tx, loops)?;
+        let log = Log::start(&folder, read.next, bounds, disk.clone(), (tx, lag.clone()), loops)?;
         let follower = Follower {
             index,
             board: board.clone(),
             bodies: bodies.clone(),
             clock: clock.clone(),
+            lag,
             disk,
             folder: folder.clone(),
             retention: Retention { ended: limits.ended_age_max, ended_max: limits.ended_max, dead: limits.dead_age_max },
@@ -117,6 +118,7 @@ impl QueueStore {
             limits: limits.clone(),
             first: seq + 1,
             seq: AtomicU64::new(seq + 1),
+            chance: Chance::default(),
             follower: Mutex::new(Some(follower)),
             damaged,
         })
@@ -143,7 +145,13 @@ impl QueueStore {
 
     fn number(&self, event: NewEvent) -> Put {
         let seq = self.seq.fetch_add(1, Ordering::Relaxed);
-        let mut put = Put { seq, id: id_of(seq), accepted_ms: self.clock.wall_ms(), event, body: Kept::Here(Bytes::new()) };
+        let mut put = Put {
+            seq,
+            id: id_of(seq, self.chance.next()),
+            accepted_ms: self.clock.wall_ms(),
+            event,
+            body: Kept::Here(Bytes::new()),
+        };
         put.body = Kept::Here(std::mem::take(&mut put.event.body));
         put
     }

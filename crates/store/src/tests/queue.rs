@@ -228,6 +228,33 @@ fn what_ended_is_known_for_an_hour_and_of_so_many_and_a_dead_letter_longer() {
 }
 
 #[test]
+fn a_long_row_of_one_key_holds_nobody_up() {
+    let rig = Rig::new();
+    let all = std::thread::scope(|scope| {
+        let put = || (0..300).map(|_| rig.put(NewEvent { key: Some("k".into()), ..event("row") })).count();
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(put)).collect();
+        all.into_iter().map(|t| t.join().unwrap()).sum::<usize>()
+    });
+    rig.put(event("alone"));
+    let first = rig.take(10);
+    assert_eq!(bodies(&first), ["row", "alone"], "those behind are not looked through");
+    let mut last = first[0].seq;
+    rig.settle(first[0].seq, Settled::Succeeded);
+    for _ in 0..50 {
+        let next = rig.take(10);
+        assert_eq!(next.len(), 1);
+        assert!(next[0].seq > last, "in the order of acceptance");
+        last = next[0].seq;
+        rig.settle(last, Settled::Succeeded);
+    }
+    assert_eq!(all, 2400);
+    let explain = rusqlite::Connection::open(rig.home.path().join("queue/events.db")).unwrap();
+    let ready: i64 =
+        explain.query_row("SELECT count(*) FROM events WHERE state = 0 AND behind = 0 AND key = 'k'", [], |r| r.get(0)).unwrap();
+    assert_eq!(ready, 1);
+}
+
+#[test]
 fn what_follows_from_an_event_is_accepted_with_its_end() {
     let mut rig = Rig::new();
     rig.put(event("cause"));

@@ -156,8 +156,21 @@ async fn keyed(s: &Subject) {
     s.settle(first[0].seq, dead("no")).await;
     let second = s.take(10).await;
     assert_eq!(bodies(&second), ["a2"], "a dead letter holds nobody up");
+    // One that is driven again stands before those that came after it, not before the one whose turn it is.
+    assert_eq!(s.queue.redrive(&lane("f"), None, 60_000).await.unwrap(), 1);
+    assert!(s.take(10).await.is_empty());
     s.settle(second[0].seq, Settled::Succeeded).await;
-    assert_eq!(bodies(&s.take(10).await), ["a3"]);
+    let third = s.take(10).await;
+    assert_eq!(bodies(&third), ["a1"]);
+    s.queue.release(third[0].seq);
+    assert!(s.queue.cancel(&lane("f").tenant, third[0].id).await.unwrap());
+    let fourth = s.take(10).await;
+    assert_eq!(bodies(&fourth), ["a3"], "a cancelled one lets the next one go");
+    s.control(Control::Purge).await;
+    s.queue.put(NewEvent { key: Some("a".into()), ..s.event("a4") }).await.unwrap();
+    assert!(s.take(10).await.is_empty(), "a purged one that still runs is in nobody's company");
+    s.settle(fourth[0].seq, Settled::Succeeded).await;
+    assert_eq!(bodies(&s.take(10).await), ["a4"]);
 }
 
 async fn released(s: &Subject) {
