@@ -65,7 +65,8 @@ fn story(myna: &Path, home: &Path, args: &[String]) -> Result<bool> {
     };
     let compiled = compiled();
     println!(
-        "\na function in Python, one in Node.js, one compiled ({compiled}); each is called cold, warm, and {CONCURRENT} times at once\n"
+        "\na function in Python, one in Node.js, one compiled ({compiled}), as far as this machine has the languages; each is called \
+         cold, warm, and {CONCURRENT} times at once\n"
     );
     let made = Command::new(myna)
         .args(["init", "--like", compiled, "demo-compiled"])

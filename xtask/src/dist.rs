@@ -23,7 +23,25 @@ pub fn run(args: &[String]) -> Result<bool> {
     fs::write(dist.join("SHA256SUMS"), &sum.stdout).context("can't write the checksums")?;
     println!("{}", dist.display());
     print!("{}", String::from_utf8_lossy(&sum.stdout));
+    match glibc(&fs::read(&myna.path).context("can't read the binary")?) {
+        Some((major, minor)) => println!("runs on Linux with glibc {major}.{minor} or newer"),
+        None => println!("runs on any Linux: it is linked statically"),
+    }
     Ok(true)
+}
+
+/// The newest version of glibc's symbols that a binary asks for: what it was built on decides it. Their names, `GLIBC_2.34`,
+/// stand in it as text.
+fn glibc(binary: &[u8]) -> Option<(u32, u32)> {
+    const NAME: &[u8] = b"GLIBC_";
+    let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse::<u32>().ok();
+    let version = |at: usize| {
+        let rest = &binary[at + NAME.len()..];
+        let end = rest.iter().position(|b| !b.is_ascii_digit() && *b != b'.')?;
+        let mut parts = rest[..end].split(|b| *b == b'.');
+        Some((number(parts.next()?)?, number(parts.next()?)?))
+    };
+    binary.windows(NAME.len()).enumerate().filter(|(_, w)| *w == NAME).filter_map(|(at, _)| version(at)).max()
 }
 
 /// Every crate that is linked into the binary, with its version, licence and home.
@@ -47,4 +65,15 @@ fn licences() -> Result<String> {
     let mut list = String::from("Crates that are part of the binary, each with its licence and where its text is found.\n\n");
     rows.iter().for_each(|r| write!(list, "{r}").expect("writing to a String can't fail"));
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_glibc_that_will_do_is_read_from_the_binary() {
+        assert_eq!(glibc(b"\0GLIBC_2.9\0GLIBC_2.34\0GLIBC_2.2.5\0GLIBC_PRIVATE\0GLIBC_2.4"), Some((2, 34)));
+        assert_eq!(glibc(b"\0static\0"), None);
+    }
 }

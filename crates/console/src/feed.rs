@@ -1,44 +1,20 @@
 //! Server-sent events (HTML standard, "Server-sent events"): what runs, once a second and whenever a call ends; and a log's tail.
 
-use crate::Format;
+use crate::{Format, shown::Shown};
 use bytes::Bytes;
 use futures_core::Stream;
 use http::{HeaderValue, header};
 use model::{
     Cancel, Frame, ReplyBody,
-    event::Record,
-    ports::{LogQuery, Observed, Platform, Response, UsageHour},
+    ports::{LogQuery, Platform, Response},
 };
 use serde::Serialize;
 use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 use tokio::sync::{broadcast::error::RecvError, mpsc};
-
-/// What the page shows of the platform.
-#[derive(Serialize)]
-struct Snapshot {
-    region: Arc<str>,
-    account: String,
-    endpoint: Arc<str>,
-    functions: Vec<FunctionRow>,
-    observed: Observed,
-}
-
-#[derive(Serialize)]
-struct FunctionRow {
-    name: String,
-    runtime: Arc<str>,
-    handler: Arc<str>,
-    memory_mib: u32,
-    timeout_ms: u128,
-    versions: usize,
-    urls: Vec<String>,
-    usage: UsageHour,
-}
 
 /// Frames that a task sends.
 struct Lines(mpsc::Receiver<Bytes>);
@@ -72,21 +48,37 @@ struct Sender(mpsc::Sender<Bytes>);
 impl Sender {
     /// `false`: nobody reads any more.
     async fn send(&self, name: &str, data: &impl Serialize) -> bool {
-        // JSON has no line ends, so one data line holds it.
-        let json = serde_json::to_string(data).expect("the console's rows are plain data");
-        self.0.send(Bytes::from(format!("event: {name}\ndata: {json}\n\n"))).await.is_ok()
+        self.pass(event(name, data)).await
+    }
+    async fn pass(&self, event: Bytes) -> bool {
+        self.0.send(event).await.is_ok()
     }
 }
 
-pub fn events(platform: Arc<dyn Platform>, closing: &Cancel) -> Response {
+/// An event in its wire form. JSON has no line ends, so one data line holds it.
+pub fn event(name: &str, data: &impl Serialize) -> Bytes {
+    let json = serde_json::to_string(data).expect("the console's rows are plain data");
+    Bytes::from(format!("event: {name}\ndata: {json}\n\n"))
+}
+
+pub fn events(platform: Arc<dyn Platform>, shown: &Arc<Shown>, closing: &Cancel) -> Response {
+    let mut snapshots = shown.follow(closing);
     stream(closing, |to| async move {
         let tenant = platform.settings().default_tenant.clone();
-        let mut records = platform.records().follow();
-        let recent: Vec<Record> = platform.records().recent(&tenant, None, 50);
-        if !to.send("snapshot", &snapshot(&*platform)).await || !to.send("recent", &recent).await {
+        // Both write down first what has gathered, which no serving thread waits for.
+        let ours = tenant.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let records = platform.records();
+            (records.follow(), records.recent(&ours, None, 50))
+        });
+        let Ok((mut records, recent)) = reading.await else { return };
+        let first: Option<Bytes> = match snapshots.wait_for(Option::is_some).await {
+            Ok(first) => first.clone(),
+            Err(_) => return,
+        };
+        if !to.pass(first.unwrap_or_default()).await || !to.send("recent", &recent).await {
             return;
         }
-        let mut each_second = tokio::time::interval(Duration::from_secs(1));
         loop {
             let alive = tokio::select! {
                 record = records.recv() => match record {
@@ -95,63 +87,20 @@ pub fn events(platform: Arc<dyn Platform>, closing: &Cancel) -> Response {
                     Err(RecvError::Lagged(n)) => to.send("missed", &n).await,
                     Err(RecvError::Closed) => return,
                 },
-                _ = each_second.tick() => to.send("snapshot", &snapshot(&*platform)).await,
+                changed = snapshots.changed() => {
+                    let latest = snapshots.borrow_and_update().clone();
+                    match (changed, latest) {
+                        (Ok(()), Some(latest)) => to.pass(latest).await,
+                        (Ok(()), None) => true,
+                        (Err(_), _) => return,
+                    }
+                }
             };
             if !alive {
                 return;
             }
         }
     })
-}
-
-fn snapshot(platform: &dyn Platform) -> Snapshot {
-    let settings = platform.settings();
-    let tenant = &settings.default_tenant;
-    let day_ago = (platform.clock().wall_ms() / 3_600_000).saturating_sub(24);
-    let mut functions: Vec<_> = platform
-        .functions(tenant)
-        .iter()
-        .filter_map(|f| {
-            let unit = f.versions.get("$LATEST").or_else(|| f.versions.values().next())?;
-            let mut usage = UsageHour { function: f.name.to_string(), ..UsageHour::default() };
-            for hour in platform.records().usage(tenant, Some(f.name.as_str()), day_ago) {
-                usage.invocations += hour.invocations;
-                usage.errors += hour.errors;
-                usage.cold_starts += hour.cold_starts;
-                usage.billed_ms += hour.billed_ms;
-                usage.gb_seconds += hour.gb_seconds;
-                usage.memory_max_bytes = usage.memory_max_bytes.max(hour.memory_max_bytes);
-            }
-            Some(FunctionRow {
-                name: f.name.to_string(),
-                runtime: unit.runtime.clone(),
-                handler: unit.handler.clone(),
-                memory_mib: unit.settings.memory_mib,
-                timeout_ms: unit.settings.timeout.as_millis(),
-                versions: f.versions.len(),
-                urls: f
-                    .urls
-                    .iter()
-                    .map(|u| {
-                        format!("http://{}.lambda-url.{}.localhost{}/", u.id, settings.region, port(&settings.aws_authority))
-                    })
-                    .collect(),
-                usage,
-            })
-        })
-        .collect();
-    functions.sort_by(|a, b| a.name.cmp(&b.name));
-    Snapshot {
-        region: settings.region.clone(),
-        account: tenant.to_string(),
-        endpoint: settings.aws_authority.clone(),
-        functions,
-        observed: platform.observed(tenant, ""),
-    }
-}
-
-fn port(authority: &str) -> &str {
-    authority.rfind(':').map_or("", |at| &authority[at..])
 }
 
 /// The last lines of a function's log and what comes after: `?function=NAME`.

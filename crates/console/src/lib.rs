@@ -7,6 +7,7 @@
 
 mod feed;
 mod session;
+mod shown;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -16,6 +17,7 @@ use model::{
     ports::{Platform, Request, Response},
 };
 use session::Sessions;
+use shown::Shown;
 use std::sync::Arc;
 
 /// The console's cookie. The gateway takes it out of whatever goes to or comes from a function.
@@ -29,6 +31,7 @@ pub type Format = fn(&Stream, &LogRecord) -> Option<String>;
 
 pub struct Console {
     platform: Arc<dyn Platform>,
+    shown: Arc<Shown>,
     format: Format,
     sessions: Sessions,
     closing: Cancel,
@@ -39,6 +42,7 @@ pub struct Console {
 impl Console {
     pub fn new(platform: Arc<dyn Platform>, format: Format, port: u16) -> Self {
         Self {
+            shown: Shown::of(platform.clone()),
             platform,
             format,
             sessions: Sessions::default(),
@@ -91,7 +95,7 @@ impl Console {
             "/app.js" => asset("text/javascript; charset=utf-8", include_str!("../assets/app.js")),
             "/icon.svg" => asset("image/svg+xml", include_str!("../assets/icon.svg")),
             "/app.css" => asset("text/css; charset=utf-8", include_str!("../assets/app.css")),
-            "/events" => feed::events(self.platform.clone(), &self.closing),
+            "/events" => feed::events(self.platform.clone(), &self.shown, &self.closing),
             "/logs" => feed::logs(self.platform.clone(), self.format, query, &self.closing),
             _ => text(StatusCode::NOT_FOUND, "the console has no such page\n"),
         }

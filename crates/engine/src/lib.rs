@@ -287,22 +287,25 @@ impl Engine {
     pub fn observed(&self, tenant: &TenantId, name: Option<&str>) -> Observed {
         let now = self.parts.clock.mono();
         let state = self.lock();
-        let instances = state
+        let (instances, live): (Vec<_>, Vec<_>) = state
             .pools
             .views()
             .filter(|v| v.unit.tenant == *tenant && name.is_none_or(|n| n == v.unit.function.as_str()))
-            .map(|v| InstanceView {
-                id: v.id,
-                function: v.unit.function.clone(),
-                version: v.unit.version.clone(),
-                tier: v.unit.tier,
-                state: v.state,
-                provisioned: v.provisioned,
-                memory_bytes: state.live.get(&v.id).map_or(0, |l| l.measure().memory_bytes),
-                age: now.since(v.since),
-                calls: v.calls,
+            .map(|v| {
+                let view = InstanceView {
+                    id: v.id,
+                    function: v.unit.function.clone(),
+                    version: v.unit.version.clone(),
+                    tier: v.unit.tier,
+                    state: v.state,
+                    provisioned: v.provisioned,
+                    memory_bytes: 0,
+                    age: now.since(v.since),
+                    calls: v.calls,
+                };
+                (view, state.live.get(&v.id).cloned())
             })
-            .collect();
+            .unzip();
         let mut observed = Observed { instances, ..Observed::default() };
         for function in
             self.catalog.all().into_iter().filter(|f| f.tenant == *tenant && name.is_none_or(|n| n == f.name.as_str()))
@@ -320,6 +323,11 @@ impl Engine {
                     observed.provisioned_failed.insert(qualifier.clone());
                 }
             }
+        }
+        // The kernel is asked without the lock that every call takes.
+        drop(state);
+        for (view, live) in observed.instances.iter_mut().zip(live) {
+            view.memory_bytes = live.map_or(0, |l| l.measure().memory_bytes);
         }
         observed
     }

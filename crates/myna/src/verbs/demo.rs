@@ -76,15 +76,18 @@ fn examples(also: Vec<PathBuf>) -> Vec<Example> {
 pub async fn run(ctx: &Ctx, args: Args) -> Done {
     let api = super::platform(ctx)?;
     let mut shown = 0;
+    let mut skipped = Vec::new();
     for example in examples(args.also) {
         let name = &example.name;
         if lambda::find(&api, name).await?.is_some_and(|f| f.description != DESCRIPTION) {
             ctx.out.warn(format!("{name} is skipped: a function of that name is there, and is not the demo's"));
+            skipped.push(name.clone());
             continue;
         }
         match Box::pin(show(ctx, &api, &example, args.concurrent, args.to_zero)).await {
             Ok(()) => shown += 1,
             Err(problem) => {
+                skipped.push(name.clone());
                 ctx.out.warn(format!("{name} is skipped: {}", problem.message));
                 if let Some(hint) = problem.hint {
                     ctx.out.note(format!("  {hint}"));
@@ -98,6 +101,10 @@ pub async fn run(ctx: &Ctx, args: Args) -> Done {
     }
     if shown == 0 {
         return Err(Problem::failed("no part of the demo could be shown").hint("myna doctor"));
+    }
+    if !skipped.is_empty() {
+        let all = shown + skipped.len();
+        ctx.out.warn(format!("{shown} of {all} functions were shown; skipped, for the reasons above: {}", skipped.join(", ")));
     }
     ctx.out.note(if args.keep {
         "the functions are still there: myna list"
