@@ -67,6 +67,11 @@ fn control_characters_never_break_or_colour_a_log_line() -> Result<()> {
         let answer = wire.answer()?;
         ensure!(answer.as_ref().is_none_or(|a| a.status >= 400), "{answer:?}");
     }
+    // The log is written aside.
+    let until = Instant::now() + Duration::from_secs(10);
+    while myna.log().lines().count() <= 5 && Instant::now() < until {
+        thread::sleep(Duration::from_millis(20));
+    }
     let log = myna.log();
     for line in log.lines() {
         ensure!(!line.starts_with(FORGED), "a line was forged: {line:?}");

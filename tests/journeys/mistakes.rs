@@ -115,7 +115,7 @@ fn a_mistake_in_a_request_is_told_in_the_services_form() -> Result<()> {
             creation("Layers", json!(["arn:aws:lambda:us-east-1:000000000000:layer:l:1"])),
             400,
             "InvalidParameterValueException",
-            &["Layers"],
+            &["Layer version", "does not exist"],
         ),
         (
             "POST",

@@ -245,9 +245,10 @@ impl Output {
         self.emit(&mut state, Writer::Platform, stream, record);
     }
 
-    /// An invocation begins. The end of the one before emptied the pipes; what was written since is read as soon as it can be.
+    /// An invocation begins: what is in the pipes is not its own.
     pub fn begin(&self, id: InvocationId, tail: bool) {
         let mut state = self.lock();
+        self.empty(&mut state);
         state.id = Some(id);
         state.tail = tail.then(Vec::new);
     }
