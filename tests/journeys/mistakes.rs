@@ -115,7 +115,7 @@ fn a_mistake_in_a_request_is_told_in_the_services_form() -> Result<()> {
             creation("Layers", json!(["arn:aws:lambda:us-east-1:000000000000:layer:l:1"])),
             400,
             "InvalidParameterValueException",
-            &["Layer version", "does not exist"],
+            &["Layer version", "layer:l:1 does not exist"],
         ),
         (
             "POST",
@@ -127,11 +127,11 @@ fn a_mistake_in_a_request_is_told_in_the_services_form() -> Result<()> {
         ),
         (
             "POST",
-            "/2018-10-31/layers/l/versions",
+            "/2025-11-30/capacity-providers",
             json!({}),
             501,
             "NotImplementedException",
-            &["PublishLayerVersion", "docs/dialects/aws.md"],
+            &["CreateCapacityProvider", "docs/dialects/aws.md"],
         ),
         ("POST", "/2099-01-01/functions", json!({}), 404, "UnknownOperationException", &["POST /2099-01-01/functions"]),
     ];

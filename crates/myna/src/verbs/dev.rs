@@ -91,6 +91,8 @@ impl<'a> Dev<'a> {
         let mut dev =
             Self { ctx, name: sent.function.function_name.clone(), api, root, options, packer, watch, checker, log: None };
         dev.report(&sent, if sent.what == What::Unchanged { "as deployed before" } else { "deployed" }, sent.took);
+        // Before anybody is told that it can be called: what the first call logs is shown, too.
+        dev.log = dev.open_log().await;
         match &sent.url {
             Some(url) => ctx.out.note(format!("it answers at {url}")),
             None => ctx.out.note(format!("call it from another terminal: myna invoke {}", dev.name)),
@@ -102,7 +104,6 @@ impl<'a> Dev<'a> {
             .flat_map(|walk| &walk.files)
             .filter(|f| !f.name.contains("node_modules/") && !f.name.contains("site-packages/"));
         dev.show_faults(&dev.checker.check(&written.map(|f| f.path.clone()).collect::<Vec<_>>()).await);
-        dev.log = dev.open_log().await;
         Ok(dev)
     }
 
