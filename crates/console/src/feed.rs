@@ -6,7 +6,6 @@ use futures_core::Stream;
 use http::{HeaderValue, header};
 use model::{
     Cancel, Frame, ReplyBody,
-    event::Record,
     ports::{LogQuery, Platform, Response},
 };
 use serde::Serialize;
