@@ -40,5 +40,9 @@ pub const LOOP_PAUSE: Duration = Duration::from_millis(100);
 /// Threads for what blocks: unpacking, reading logs, looking for runtimes. More of it waits.
 pub const BLOCKING_THREADS_MAX: usize = 32;
 
+/// Packages being downloaded at once, and how much of one is read at a time.
+pub const DOWNLOADS_MAX: usize = 64;
+pub const DOWNLOAD_PIECE_BYTES: usize = 256 * 1024;
+
 /// Nesting of a JSON document on a control plane.
 pub const JSON_DEPTH_MAX: usize = 64;

@@ -1,18 +1,17 @@
 //! What the composition alone knows of the running platform, for the admin API and the first lines of `up`.
 
-use super::{Config, keys::AccessKey};
+use super::{Config, download, keys::AccessKey};
 use crate::admin::{AdminHost, wire};
 use console::Console;
 use engine::Engine;
 use model::{
-    Fault, Fut, Loops, ReplyBody, Unit,
-    ports::{PlatformSettings, Response, Sandbox},
+    Fault, Fut, Loops, Unit,
+    ports::{PlatformSettings, Sandbox},
     sandbox::Leftover,
 };
 use runtimes::{Catalogue, names::Language};
 use sandbox_process::Process;
 use std::{
-    io::Read,
     path::Path,
     sync::{
         Arc, OnceLock,
@@ -98,20 +97,13 @@ impl Host {
 
     /// A package by its capability, for whoever was given one.
     pub fn download(&self) -> gateway::aws::Download {
-        let store = self.store.clone();
+        let (store, room) = (self.store.clone(), download::room());
         Arc::new(move |capability| {
-            let (store, capability) = (store.clone(), capability.to_owned());
+            let (store, room, capability) = (store.clone(), room.clone(), capability.to_owned());
             Box::pin(async move {
-                let read = move || {
-                    let mut archive = store.packages().open_link(&capability).ok()?;
-                    let mut bytes = Vec::with_capacity(usize::try_from(archive.bytes).ok()?);
-                    archive.file.read_to_end(&mut bytes).ok()?;
-                    Some(bytes)
-                };
-                let bytes = tokio::task::spawn_blocking(read).await.ok()??;
-                let mut response = Response::new(ReplyBody::Bytes(bytes.into()));
-                response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/zip"));
-                Some(response)
+                let open = move || store.packages().open_link(&capability).ok();
+                let archive = tokio::task::spawn_blocking(open).await.ok()??;
+                Some(download::answer(archive.file, archive.bytes, &room))
             })
         })
     }

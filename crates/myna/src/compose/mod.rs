@@ -4,6 +4,7 @@
 mod clock;
 pub mod config;
 mod doors;
+mod download;
 mod host;
 mod keys;
 mod node;
