@@ -7,7 +7,7 @@ use engine::Engine;
 use model::{
     Fault, Fut, Loops, Unit,
     ports::{PlatformSettings, Sandbox},
-    sandbox::Leftover,
+    sandbox::{Leftover, Limits},
 };
 use runtimes::{Catalogue, names::Language};
 use sandbox_process::Process;
@@ -222,18 +222,11 @@ impl AdminHost for Host {
 
     fn explain(&self, unit: &Unit) -> Vec<wire::Explained> {
         let row = |name: &str, value: String, from: &str| wire::Explained { name: name.into(), value, from: from.into() };
-        let share = f64::from(unit.settings.memory_mib) / 1769.0;
+        let processors = |limits: Limits| format!("{:.2} processors", f64::from(limits.cpu_millis) / 1000.0);
+        let rule = format!("memory size / {} MB, at most this machine's", self.engine.mib_per_cpu());
         let mut rows = vec![
-            row(
-                "cpu",
-                format!("{:.2} processors", share.min(f64::from(self.config.cpus))),
-                "memory size / 1769 MB, at most this machine's",
-            ),
-            row(
-                "cpu while initialising",
-                format!("{:.2} processors", share.max(1.0).min(f64::from(self.config.cpus))),
-                "at least one, as on Lambda",
-            ),
+            row("cpu", processors(self.engine.limits(unit)), &rule),
+            row("cpu while initialising", processors(self.engine.init_limits(unit)), "at least one, as on Lambda"),
         ];
         match self.runtimes.resolve(&unit.runtime) {
             Ok(runtime) => {
