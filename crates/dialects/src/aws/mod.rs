@@ -27,6 +27,7 @@ mod upstream;
 mod url;
 mod xml;
 
+pub use lambda::RESERVED;
 pub use rows::role_documents;
 
 use bytes::Bytes;

@@ -363,6 +363,17 @@ impl Plane for InstancePlane {
 mod tests {
     use super::*;
 
+    /// The dialect refuses what the contract would overwrite: two lists, since neither may know the other.
+    #[test]
+    fn every_variable_that_the_contract_keeps_for_itself_is_refused_by_the_dialect() {
+        let kept: Vec<&str> = contracts::lambda::RESERVED.to_vec();
+        let refused = dialects::aws::RESERVED;
+        assert!(refused.iter().all(|name| kept.contains(name)), "refused without need: {refused:?}");
+        // Ours; Lambda's API accepts the name, and its value is not used.
+        let silent: Vec<&str> = kept.into_iter().filter(|name| !refused.contains(name)).collect();
+        assert_eq!(silent, ["_LAMBDA_TELEMETRY_LOG_FD"]);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn requests_and_events_share_the_time_that_a_stop_may_take() {
         let (begun, limit) = (model::Cancel::new(), Duration::from_secs(25));

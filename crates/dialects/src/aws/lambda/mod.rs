@@ -18,6 +18,8 @@ mod tags;
 mod update;
 mod url_config;
 
+pub use config::RESERVED;
+
 pub use describe::runtime_version_arn;
 pub use invoke::{CODE, collect, wait_pending};
 #[cfg(test)]
