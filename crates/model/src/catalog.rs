@@ -94,12 +94,6 @@ impl Package {
     }
 }
 
-/// A named entry in a unit. Units of several entries learn theirs after start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub name: Arc<str>,
-}
-
 /// A function with its versions and aliases, as the engine sees it. Replaced whole on every change.
 #[derive(Clone, Debug)]
 pub struct Function {

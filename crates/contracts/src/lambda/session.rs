@@ -8,7 +8,7 @@ use super::{
     state::{Handed, Phase, State, Watchers},
 };
 use model::{
-    Cause, Entry, Event, Fault, Fut, Unit,
+    Cause, Event, Fault, Fut, Unit,
     ports::{Host, InstanceFacts, Link, Session, SessionCall, SlotEnd, Slots},
     sandbox::Endpoint,
 };
@@ -59,10 +59,6 @@ fn gone() -> Fault {
 }
 
 impl Session for LambdaSession {
-    fn entries(&self) -> Vec<Entry> {
-        vec![Entry { name: Arc::from("") }]
-    }
-
     fn slots(&self) -> Slots {
         Slots::One
     }

@@ -360,7 +360,7 @@ pub fn store_options(config: &Config) -> store::Options {
 
 pub fn runtime_config(config: &Config, dir: &Path) -> runtimes::Config {
     let configured = config.runtimes.iter().cloned().collect();
-    runtimes::Config { managed_dir: managed_dir(), state_dir: dir.join("runtimes"), configured, verify: None }
+    runtimes::Config { managed_dir: managed_dir(), state_dir: dir.join("runtimes"), configured }
 }
 
 /// Runtimes that Myna installed are this user's, whatever platform uses them.
