@@ -53,6 +53,13 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
+impl Settings {
+    /// How long a call waits for a slot: as long as one before it may take to initialise and run, and a minute at least.
+    pub fn wait_max(&self) -> Duration {
+        crate::limits::WAIT_MAX.max(self.init_timeout + self.timeout)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     /// `/aws/lambda/NAME` unless the owner chose another.
