@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, usize, &str)] = &[
     ("myna/src/project/source.rs", 1, "the build of a Rust or Go project, in the user's own terminal"),
     ("myna/src/verbs/dev/check.rs", 2, "the languages' own syntax checks of what `myna dev` watches"),
     ("myna/src/verbs/open.rs", 1, "the user's browser"),
-    ("runtimes/src/install.rs", 4, "pip, npm and mvn for `myna runtime install`"),
+    ("runtimes/src/install.rs", 5, "pip, npm and mvn for `myna runtime install`"),
     ("runtimes/src/probe.rs", 1, "an interpreter, asked for its version"),
     ("runtimes/src/python.rs", 2, "an interpreter, asked for its tag and to compile the shim"),
     ("sandboxes/process/src/jail.rs", 1, "a function's own process, inside its sandbox"),
