@@ -8,7 +8,7 @@ use crate::{
     start::Failure,
 };
 use model::{
-    Call, Cause, Failed, InstanceId, Mono, Outcome,
+    Call, Cause, Failed, Mono, Outcome,
     event::{Record, Steps, Usage},
     log::{Line, LogTail, Status},
 };
@@ -100,7 +100,7 @@ impl Engine {
         let ran = Duration::ZERO;
         let times = Times { begin: self.parts.clock.mono(), cost: init, ran, first_byte: ran, started };
         let outcome = self.close(about, live.as_deref(), &times, &end);
-        let instance = live.map_or_else(InstanceId::random, |l| l.id);
+        let instance = live.map(|l| l.id);
         let reply = async { Err(Failed::from(fault)) };
         Call { id: about.id, unit: about.unit.clone(), instance, reply: Box::pin(reply), free: Box::pin(async { outcome }) }
     }
@@ -131,7 +131,7 @@ impl Engine {
             function: about.function.name.clone(),
             version: about.unit.version.clone(),
             revision: about.unit.revision,
-            instance: live.map_or_else(InstanceId::random, |l| l.id),
+            instance: live.map(|l| l.id),
             trigger: about.trigger,
             started_ms: self.parts.clock.wall_ms().saturating_sub(u64::try_from(since_begin.as_millis()).unwrap_or(0)),
             steps,

@@ -8,7 +8,7 @@ use crate::{
     pools::{Admission, FunctionKey, Ticket},
     start::Failure,
 };
-use model::{Cause, Fault, limits::WAIT_MAX};
+use model::{Cause, Fault};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
@@ -75,8 +75,7 @@ impl Engine {
             Err(waiting) => waiting,
         };
         let mut place = Place { engine: self, about, ticket, woken, done: false };
-        let settings = &about.unit.settings;
-        let waited = tokio::time::timeout(WAIT_MAX.max(settings.init_timeout + settings.timeout), &mut place.woken).await;
+        let waited = tokio::time::timeout(about.unit.settings.wait_max(), &mut place.woken).await;
         match waited {
             Ok(lease) => {
                 place.done = true;

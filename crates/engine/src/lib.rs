@@ -251,9 +251,14 @@ impl Engine {
             .ok_or_else(|| Fault::new(Cause::Unsupported, format!("no contract named {name:?}")))
     }
 
+    /// The memory size that one processor comes with.
+    pub fn mib_per_cpu(&self) -> u32 {
+        self.parts.mib_per_cpu.max(1)
+    }
+
     /// What an instance of this unit may use while it serves.
-    fn limits(&self, unit: &Unit) -> Limits {
-        let share = u64::from(unit.settings.memory_mib) * 1000 / u64::from(self.parts.mib_per_cpu.max(1));
+    pub fn limits(&self, unit: &Unit) -> Limits {
+        let share = u64::from(unit.settings.memory_mib) * 1000 / u64::from(self.mib_per_cpu());
         let share = u32::try_from(share).unwrap_or(u32::MAX);
         Limits {
             memory_bytes: u64::from(unit.settings.memory_mib) << 20,
@@ -266,7 +271,7 @@ impl Engine {
     }
 
     /// The same while it initialises: never less than one processor.
-    fn init_limits(&self, unit: &Unit) -> Limits {
+    pub fn init_limits(&self, unit: &Unit) -> Limits {
         let serving = self.limits(unit);
         Limits { cpu_millis: serving.cpu_millis.max(1000), ..serving }
     }

@@ -105,7 +105,13 @@ impl Engine {
         let supervised = Supervised { about, held, begin, generation: session.0, started, shared };
         tokio::spawn(self.strong().supervise(supervised, free, tell));
         let reply = self.strong().watch(reply, watched);
-        Call { id, unit, instance, reply: Box::pin(reply), free: Box::pin(async { outcome.await.unwrap_or_default() }) }
+        Call {
+            id,
+            unit,
+            instance: Some(instance),
+            reply: Box::pin(reply),
+            free: Box::pin(async { outcome.await.unwrap_or_default() }),
+        }
     }
 
     /// Its time is over. Where the platform itself stood still meanwhile (stopped, or starved of the processor), what was answered in

@@ -55,6 +55,13 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
+impl Settings {
+    /// How long a call waits for a slot: as long as one before it may take to initialise and run, and a minute at least.
+    pub fn wait_max(&self) -> Duration {
+        crate::limits::WAIT_MAX.max(self.init_timeout + self.timeout)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     /// `/aws/lambda/NAME` unless the owner chose another.
@@ -94,12 +101,6 @@ impl Package {
             Package::Unpacked { path, .. } => path,
         }
     }
-}
-
-/// A named entry in a unit. Units of several entries learn theirs after start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub name: Arc<str>,
 }
 
 /// A function with its versions and aliases, as the engine sees it. Replaced whole on every change.

@@ -190,7 +190,8 @@ impl From<Fault> for Failed {
 pub struct Call {
     pub id: InvocationId,
     pub unit: Arc<Unit>,
-    pub instance: InstanceId,
+    /// Where it runs; none when no instance could be brought up for it.
+    pub instance: Option<InstanceId>,
     pub reply: Fut<'static, Result<Reply, Failed>>,
     pub free: Fut<'static, Outcome>,
 }
@@ -250,7 +251,8 @@ pub struct Record {
     /// `$LATEST` or a number.
     pub version: Arc<str>,
     pub revision: RevisionId,
-    pub instance: InstanceId,
+    /// Where it ran; none when no instance could be brought up for it.
+    pub instance: Option<InstanceId>,
     pub trigger: Trigger,
     /// Milliseconds since the Unix epoch.
     pub started_ms: u64,

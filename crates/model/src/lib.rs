@@ -19,7 +19,7 @@ pub mod resource;
 pub mod sandbox;
 
 pub use access::{Ask, Credential, Decision, Principal, Verified};
-pub use catalog::{Entry, Function, ModelOp, Package, Target, Unit};
+pub use catalog::{Function, ModelOp, Package, Target, Unit};
 pub use clock::{Clock, Mono};
 pub use event::{Body, Call, Cancel, Event, Failed, Frame, FrameStream, Head, Outcome, Reply, ReplyBody, ReplyHead};
 pub use fault::{Cause, Fault, Who};

@@ -1,4 +1,5 @@
-//! Every limit that is not a dialect's own, in one place, with its unit in its name.
+//! The limits that more than one crate needs or a user meets, with their units in their names. One that is a crate's own affair
+//! (the length of a queue between two of its tasks) stands beside what it bounds, and a system's own with its dialect.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ pub const CONNECTIONS_MAX: usize = 10_000;
 
 /// Calls waiting for a slot of one function.
 pub const WAITING_PER_FUNCTION_MAX: usize = 10_000;
-/// How long a call may wait for a slot before it is answered "exhausted".
+/// How long a call may wait for a slot before it is answered "exhausted", at least: as long as its function may take to
+/// initialise and run when that is more, since that is when a slot may become free.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Descriptors that one instance needs on the host.
 pub const DESCRIPTORS_PER_INSTANCE: u64 = 14;
@@ -39,6 +41,10 @@ pub const LOOP_PAUSE: Duration = Duration::from_millis(100);
 
 /// Threads for what blocks: unpacking, reading logs, looking for runtimes. More of it waits.
 pub const BLOCKING_THREADS_MAX: usize = 32;
+
+/// Packages being downloaded at once, and how much of one is read at a time.
+pub const DOWNLOADS_MAX: usize = 64;
+pub const DOWNLOAD_PIECE_BYTES: usize = 256 * 1024;
 
 /// Nesting of a JSON document on a control plane.
 pub const JSON_DEPTH_MAX: usize = 64;

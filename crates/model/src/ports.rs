@@ -1,12 +1,12 @@
-//! The seams. Five of them carry the outside world (dialect, contract, sandbox, source, backend); the rest are what the platform
+//! The seams. Four of them carry the outside world (dialect, contract, sandbox, backend); the rest are what the platform
 //! offers to them. Each is one small trait with a folder per implementation.
 //!
 //! Dropping the future of `create`, `start` or `open` undoes all that it began (process, mount, uid, claim).
 
 use crate::{
-    Ask, BoxIo, Credential, Decision, Entry, Event, Fault, Fut, InstanceId, InvocationId, Key, ModelOp, Principal, Resource,
-    Target, TenantId, Unit, Verified, Write,
-    event::{Call, Outcome, Record},
+    Ask, BoxIo, Credential, Decision, Event, Fault, Fut, InstanceId, InvocationId, Key, ModelOp, Principal, Resource, Target,
+    TenantId, Unit, Verified, Write,
+    event::{Call, Record},
     log::{LogLine, LogRecord, Stream},
     queue::{Accept, Control, EventQuery, EventView, Finished, Lane, LaneView, NewEvent, Settled, Taken, Tell},
     sandbox::{Caps, Endpoint, Exit, Group, Leftover, Limits, Measured, Mount, ProcSpec, Signal, Spec},
@@ -391,7 +391,6 @@ pub trait Listener: Send + Sync {
 
 /// One process generation of an instance, being talked to.
 pub trait Session: Send + Sync {
-    fn entries(&self) -> Vec<Entry>;
     fn slots(&self) -> Slots;
     /// Hand over one event. The returned futures only watch; `free` resolves when the slot may be used again.
     fn call(&self, event: Event) -> SessionCall;
@@ -516,42 +515,12 @@ pub struct Capacity {
     pub instances: u64,
 }
 
-// ----------------------------------------------------------------------------------------------------------------- source
-
-/// Something outside happens ⇒ invocations, with acknowledgement and ordering rules of its own.
-pub trait Source: Send + Sync {
-    fn name(&self) -> &'static str;
-    /// Run until cancelled. Returning early is a failure that the platform counts, reports and restarts.
-    fn run<'a>(&'a self, config: &'a serde_json::Value, out: &'a dyn Offer, stop: crate::Cancel) -> Fut<'a, Result<(), Fault>>;
-}
-
-/// Where a source hands its events over.
-pub trait Offer: Send + Sync {
-    /// One verdict per event, in order.
-    fn offer(&self, target: Target, batch: Vec<Event>) -> Fut<'_, Vec<Verdict>>;
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// User code completed it: it may be acknowledged.
-    Done,
-    /// Offer it again later.
-    Retry,
-    /// It was recorded as failed: acknowledge it and go on.
-    Drop,
-}
-
 // --------------------------------------------------------------------------------------------------------------- journal
 
 /// Where finished work is written down. Never waited for: a full journal drops and counts.
 pub trait Journal: Send + Sync {
     fn line(&self, line: LogLine);
     fn record(&self, record: Record);
-}
-
-/// What the engine tells somebody who watches (the page, `status`).
-pub trait Watch: Send + Sync {
-    fn finished(&self, record: &Record, outcome: &Outcome);
 }
 
 /// The caller on whose behalf a request arrives over an instance's own socket.

@@ -29,9 +29,6 @@ use std::{
 /// For so long what was not found is not looked for again: looking asks every candidate its version.
 const ABSENT_FOR: Duration = Duration::from_secs(5);
 
-/// Says whether a runtime really starts where it will run; asked once for each that was found.
-pub type Verify = Arc<dyn Fn(&Runtime) -> Result<(), String> + Send + Sync>;
-
 #[derive(Clone, Default)]
 pub struct Config {
     /// What `install` brings goes here.
@@ -40,7 +37,6 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Paths that the operator gave, by runtime name: a program, or an installation that holds `bin/`.
     pub configured: BTreeMap<String, PathBuf>,
-    pub verify: Option<Verify>,
 }
 
 /// Finds runtimes, and remembers them.
@@ -127,14 +123,10 @@ impl Catalogue {
     fn interpreter(&self, named: &'static Named) -> Result<Runtime, Fault> {
         let mut tried = Vec::new();
         for version in named.versions {
-            let found = search::search(&self.config, named, version, &mut tried, |hit| {
-                let runtime = match named.language {
-                    Language::Python => python::runtime(&self.config, named, &hit),
-                    Language::Node => node::runtime(&self.config, named, &hit),
-                    _ => java::runtime(&self.config, named, version, &hit),
-                }?;
-                self.config.verify.as_ref().map_or(Ok(()), |verify| verify(&runtime))?;
-                Ok(runtime)
+            let found = search::search(&self.config, named, version, &mut tried, |hit| match named.language {
+                Language::Python => python::runtime(&self.config, named, &hit),
+                Language::Node => node::runtime(&self.config, named, &hit),
+                _ => java::runtime(&self.config, named, version, &hit),
             });
             if let Some(runtime) = found {
                 return Ok(runtime);

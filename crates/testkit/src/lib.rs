@@ -1,4 +1,4 @@
-//! Doubles of Myna's ports for tests, and behaviour suites that run against every implementation of a port.
+//! Doubles of Myna's ports for tests: a whole platform in memory, as a dialect sees it, and a queue.
 
 pub mod clock;
 pub mod platform;

@@ -155,7 +155,7 @@ impl Platform for FakePlatform {
             let outcome = Outcome { tail: scripted.tail.filter(|_| tail), ..Outcome::default() };
             let reply = scripted.reply.map_err(Failed::from);
             let (reply, free) = (Box::pin(async { reply }), Box::pin(async { outcome }));
-            Ok(Call { id, unit, instance: InstanceId::random(), reply, free })
+            Ok(Call { id, unit, instance: Some(InstanceId::random()), reply, free })
         })
     }
     fn check(&self, target: &Target, _trigger: Trigger) -> Result<Arc<Unit>, Fault> {

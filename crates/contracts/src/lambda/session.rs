@@ -9,7 +9,7 @@ use super::{
     state::{Handed, Phase, State, Watchers},
 };
 use model::{
-    Cause, Entry, Event, Fault, Fut, Unit,
+    Cause, Event, Fault, Fut, Unit,
     ports::{Beside, Goodbye, Host, InstanceFacts, Link, Session, SessionCall, SlotEnd, Slots},
     sandbox::Endpoint,
 };
@@ -64,10 +64,6 @@ fn gone() -> Fault {
 }
 
 impl Session for LambdaSession {
-    fn entries(&self) -> Vec<Entry> {
-        vec![Entry { name: Arc::from("") }]
-    }
-
     fn slots(&self) -> Slots {
         Slots::One
     }

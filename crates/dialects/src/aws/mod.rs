@@ -27,7 +27,7 @@ mod upstream;
 mod url;
 mod xml;
 
-pub use lambda::{Mapped, map_layer, mapped_layers};
+pub use lambda::{Mapped, RESERVED, map_layer, mapped_layers};
 pub use rows::role_documents;
 
 use bytes::Bytes;

@@ -43,7 +43,7 @@ async fn two_calls_at_once_have_an_instance_each() {
 async fn lines_belong_to_the_call_that_ran_and_stand_between_its_start_and_its_report() {
     let mut rig = Rig::new().await;
     rig.round().await;
-    let inside = rig.machine.inside(rig.last().instance);
+    let inside = rig.machine.inside(rig.last().instance.unwrap());
     rig.book.lines.lock().unwrap().clear();
     inside.write("between\n");
     let mut event = rig.event();
@@ -122,7 +122,7 @@ async fn functions_that_call_each_other_are_stopped_after_the_last_hop() {
         let call = rig.engine.invoke(target, rig.event()).await.unwrap();
         let handed = rig.handed().await;
         assert_eq!(handed.event().hops, hop);
-        caller = Principal::Role { tenant: "t".into(), role: "r".into(), instance: call.instance };
+        caller = Principal::Role { tenant: "t".into(), role: "r".into(), instance: call.instance.unwrap() };
         open.push((call, handed));
     }
     let mut target = rig.target();

@@ -49,7 +49,7 @@ async fn a_process_that_exits_during_a_call_is_told_with_its_status_and_replaced
     let mut rig = Rig::new().await;
     let call = rig.invoke().await.unwrap();
     let _handed = rig.handed().await;
-    rig.machine.inside(call.instance).exit(Exit::Code(3));
+    rig.machine.inside(call.instance.unwrap()).exit(Exit::Code(3));
     let failed = call.reply.await.err().unwrap();
     assert_eq!((failed.fault.cause, failed.fault.detail.as_deref()), (Cause::Exited, Some("exit status 3")));
     assert!(call.free.await.spent);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use model::{
-    Entry, Event, Failed, Fault, Fut, Reply, ReplyBody, ReplyHead, Unit,
+    Event, Failed, Fault, Fut, Reply, ReplyBody, ReplyHead, Unit,
     event::FunctionError,
     ports::{Contract, Host, InstanceFacts, Link, Runtime, Session, SessionCall, SlotEnd, Slots, StartPlan},
     sandbox::{Group, ProcSpec},
@@ -113,9 +113,6 @@ impl Handed {
 }
 
 impl Session for Talk {
-    fn entries(&self) -> Vec<Entry> {
-        vec![Entry { name: "".into() }]
-    }
     fn slots(&self) -> Slots {
         self.slots
     }

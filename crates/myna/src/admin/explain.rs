@@ -54,8 +54,8 @@ pub fn rows(function: &Function, unit: &Unit, platform: &PlatformSettings) -> Ve
     );
     rows.push(row(
         "waiting",
-        format!("{} calls, {} each", limits::WAITING_PER_FUNCTION_MAX, span(limits::WAIT_MAX)),
-        "Myna's limit",
+        format!("{} calls, {} each", limits::WAITING_PER_FUNCTION_MAX, span(s.wait_max())),
+        "a minute, or initialisation and timeout when these are more",
     ));
     rows.push(row("frozen", format!("after {} idle", span(limits::FREEZE_AFTER)), "Myna's limit"));
     rows.push(row("calls in a row", format!("{} functions deep", limits::HOPS_MAX), "Myna's limit"));

@@ -1,5 +1,5 @@
-//! What the operator chose: defaults, then `myna.toml`, then the command line. Every value knows where it came from, since
-//! `status` and `explain` show it.
+//! What the operator chose: defaults, then the file of `--config`, then the command line. Every number has a range, which
+//! [`within`] checks: outside of it the platform would stand still, or count wrongly.
 
 use super::upstream::Setting;
 use crate::verbs::up::Args;
@@ -7,8 +7,10 @@ use engine::KeepAlive;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,7 +22,7 @@ pub enum Error {
     #[error("{path} is not what was expected: {message}")]
     Parse { path: PathBuf, message: String },
     #[error("{field} is {found:?}; {expected}")]
-    Value { field: &'static str, found: String, expected: &'static str },
+    Value { field: &'static str, found: String, expected: String },
     #[error("can't tell how much memory this machine has: {0}")]
     Memory(io::Error),
 }
@@ -117,6 +119,25 @@ pub struct Config {
 }
 
 const DAY: u64 = 86_400;
+const DAYS_MAX: u64 = 36_500;
+/// 16 TiB.
+const MEMORY_MIB_MAX: u64 = 16 << 20;
+const KEEP_ALIVE_S_MAX: u64 = 30 * DAY;
+
+/// A number that the file has, within its range, or else the default.
+fn within<T>(field: &'static str, found: Option<T>, range: RangeInclusive<T>, default: T) -> Result<T, Error>
+where
+    T: PartialOrd + Display,
+{
+    match found {
+        None => Ok(default),
+        Some(number) if range.contains(&number) => Ok(number),
+        Some(number) => {
+            let expected = format!("it must be from {} to {}", range.start(), range.end());
+            Err(Error::Value { field, found: number.to_string(), expected })
+        }
+    }
+}
 
 impl Config {
     pub fn load(dir: PathBuf, args: &Args) -> Result<Self, Error> {
@@ -124,23 +145,21 @@ impl Config {
         let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let account = args.account.clone().or(file.account).unwrap_or_else(|| "000000000000".into());
         if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(Error::Value { field: "account", found: account, expected: "it must be twelve digits" });
+            return Err(Error::Value { field: "account", found: account, expected: "it must be twelve digits".into() });
         }
         let region = args.region.clone().or(file.region).unwrap_or_else(|| "us-east-1".into());
         if region.is_empty()
             || region.len() > 32
             || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         {
-            return Err(Error::Value { field: "region", found: region, expected: "it must be like us-east-1" });
+            return Err(Error::Value { field: "region", found: region, expected: "it must be like us-east-1".into() });
         }
         let (memory, cpus) = (machine_memory()?, cpus());
-        let engine = file.engine;
-        let memory_bytes = engine.memory_mib.map_or(memory / 10 * 8, |mib| mib << 20);
-        let memory_overcommit = engine.memory_overcommit.unwrap_or(4.0);
-        if !(1.0..=100.0).contains(&memory_overcommit) {
-            let found = memory_overcommit.to_string();
-            return Err(Error::Value { field: "engine.memory_overcommit", found, expected: "it must be from 1 to 100" });
-        }
+        let (engine, events, retention) = (file.engine, file.events, file.retention);
+        let memory_mib = within("engine.memory_mib", engine.memory_mib, 128..=MEMORY_MIB_MAX, memory / 10 * 8 >> 20)?;
+        let days =
+            |field, found, default| within(field, found, 0..=DAYS_MAX, default).map(|days: u64| Duration::from_secs(days * DAY));
+        let log_mib = within("retention.log_mib_per_function", retention.log_mib_per_function, 1..=MEMORY_MIB_MAX, 64)?;
         Ok(Self {
             dir,
             listen: args.listen.or(file.listen).unwrap_or_else(|| loopback(9000)),
@@ -149,20 +168,25 @@ impl Config {
             volatile: args.volatile,
             region,
             account,
-            memory_bytes,
-            memory_overcommit,
-            instances_max: engine.instances_max.unwrap_or_else(descriptors_allow),
-            starts_max: engine.starts_max.unwrap_or(2 * cpus as usize + 2),
-            concurrency: engine.concurrency.unwrap_or(1000),
+            memory_bytes: memory_mib << 20,
+            memory_overcommit: within("engine.memory_overcommit", engine.memory_overcommit, 1.0..=100.0, 4.0)?,
+            instances_max: within("engine.instances_max", engine.instances_max, 1..=1_000_000, descriptors_allow())?,
+            starts_max: within("engine.starts_max", engine.starts_max, 1..=10_000, 2 * cpus as usize + 2)?,
+            concurrency: within("engine.concurrency", engine.concurrency, 1..=1_000_000, 1000)?,
             keep_alive: keep_alive(engine.keep_alive)?,
-            prestarted: engine.prestarted.unwrap_or(2),
-            events_in_flight: file.events.in_flight.unwrap_or(100),
-            event_retry_base: Duration::from_secs(file.events.retry_s.unwrap_or(60)),
-            events_ended_max: file.events.ended_max.unwrap_or_else(|| store::Options::default().queue.ended_max),
-            log_age: Duration::from_secs(file.retention.log_days.unwrap_or(14) * DAY),
-            log_bytes: file.retention.log_mib_per_function.unwrap_or(64) << 20,
-            record_age: Duration::from_secs(file.retention.record_days.unwrap_or(14) * DAY),
-            package_age: Duration::from_secs(file.retention.package_days.unwrap_or(1) * DAY),
+            prestarted: within("engine.prestarted", engine.prestarted, 0..=1000, 2)?,
+            events_in_flight: within("events.in_flight", events.in_flight, 1..=10_000, 100)?,
+            event_retry_base: Duration::from_secs(within("events.retry_s", events.retry_s, 1..=86_400, 60)?),
+            events_ended_max: within(
+                "events.ended_max",
+                events.ended_max,
+                0..=1_000_000_000,
+                store::Options::default().queue.ended_max,
+            )?,
+            log_age: days("retention.log_days", retention.log_days, 14)?,
+            log_bytes: log_mib << 20,
+            record_age: days("retention.record_days", retention.record_days, 14)?,
+            package_age: days("retention.package_days", retention.package_days, 1)?,
             runtimes: file.runtimes.into_iter().collect(),
             upstreams: file.upstream,
             cpus,
@@ -181,17 +205,18 @@ fn read(path: &Path) -> Result<File, Error> {
 }
 
 fn keep_alive(value: Option<toml::Value>) -> Result<KeepAlive, Error> {
-    let wrong = |found: String| Error::Value {
-        field: "engine.keep_alive",
-        found,
-        expected: "it must be \"auto\" or a number of seconds",
+    const FIELD: &str = "engine.keep_alive";
+    let wrong = |found: String| {
+        let expected = format!("it must be \"auto\" or from 0 to {KEEP_ALIVE_S_MAX} seconds");
+        Error::Value { field: FIELD, found, expected }
     };
     match value {
         None => Ok(KeepAlive::default()),
         Some(toml::Value::String(s)) if s == "auto" => Ok(KeepAlive::default()),
-        Some(toml::Value::Integer(s)) => {
-            u64::try_from(s).map(|s| KeepAlive::Fixed(Duration::from_secs(s))).map_err(|_| wrong(s.to_string()))
-        }
+        Some(toml::Value::Integer(s)) => match u64::try_from(s) {
+            Ok(s) if s <= KEEP_ALIVE_S_MAX => Ok(KeepAlive::Fixed(Duration::from_secs(s))),
+            _ => Err(wrong(s.to_string())),
+        },
         Some(other) => Err(wrong(other.to_string())),
     }
 }
@@ -249,6 +274,60 @@ mod tests {
         let days = |n: Option<u64>| Some(Duration::from_secs(n? * DAY));
         assert_eq!((days(log_days), days(record_days)), (Some(made.log_age), Some(made.record_age)));
         assert_eq!((log_mib_per_function, days(package_days)), (Some(made.log_bytes >> 20), Some(made.package_age)));
+    }
+
+    fn load(text: &str) -> Result<Config, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        let args = Args { config: Some(file.path().into()), ..Args::default() };
+        Config::load("x".into(), &args).map_err(|e| e.to_string())
+    }
+
+    /// Every number of the file, with what it may be at least and at most.
+    const RANGES: &[(&str, &str, &str, &str)] = &[
+        ("engine", "memory_mib", "128", "16777216"),
+        ("engine", "memory_overcommit", "1.0", "100.0"),
+        ("engine", "instances_max", "1", "1000000"),
+        ("engine", "starts_max", "1", "10000"),
+        ("engine", "concurrency", "1", "1000000"),
+        ("engine", "keep_alive", "0", "2592000"),
+        ("engine", "prestarted", "0", "1000"),
+        ("events", "in_flight", "1", "10000"),
+        ("events", "retry_s", "1", "86400"),
+        ("retention", "log_days", "0", "36500"),
+        ("retention", "log_mib_per_function", "1", "16777216"),
+        ("retention", "record_days", "0", "36500"),
+        ("retention", "package_days", "0", "36500"),
+    ];
+
+    #[test]
+    fn a_number_outside_of_its_range_is_refused_with_the_range() {
+        for (table, key, least, most) in RANGES {
+            let with = |value: &str| load(&format!("[{table}]\n{key} = {value}\n"));
+            for good in [least, most] {
+                with(good).unwrap_or_else(|e| panic!("{table}.{key} = {good}: {e}"));
+            }
+            let huge = if *key == "memory_overcommit" { "1e300" } else { "9223372036854775807" };
+            let next = if *key == "memory_overcommit" { "100.5".into() } else { (most.parse::<u64>().unwrap() + 1).to_string() };
+            let less = match *least {
+                "1" => "0",
+                "1.0" => "0.5",
+                "128" => "127",
+                _ => "-1",
+            };
+            for bad in [huge, &next, less] {
+                let said = with(bad).unwrap_err();
+                assert!(said.contains(key), "{table}.{key} = {bad}: {said}");
+                if bad == next {
+                    let (least, most) = (least.trim_end_matches(".0"), most.trim_end_matches(".0"));
+                    assert!(said.contains(&format!("{table}.{key} is \"{bad}\"")), "{said}");
+                    assert!(said.contains(&format!("from {least} to {most}")), "{said}");
+                }
+            }
+        }
+        // What the ranges allow is counted without wrapping.
+        let most = load("[engine]\nmemory_mib = 16777216\nmemory_overcommit = 100.0\n").unwrap();
+        assert_eq!(most.promised_bytes(), 1600 << 40);
     }
 
     #[test]

@@ -1,18 +1,17 @@
 //! What the composition alone knows of the running platform, for the admin API and the first lines of `up`.
 
-use super::{Config, keys::AccessKey};
+use super::{Config, download, keys::AccessKey};
 use crate::admin::{AdminHost, wire};
 use console::Console;
 use engine::Engine;
 use model::{
-    Fault, Fut, Loops, ReplyBody, Unit,
-    ports::{PlatformSettings, Response, Sandbox},
-    sandbox::Leftover,
+    Fault, Fut, Loops, Unit,
+    ports::{PlatformSettings, Sandbox},
+    sandbox::{Leftover, Limits},
 };
 use runtimes::{Catalogue, names::Language};
 use sandbox_process::Process;
 use std::{
-    io::Read,
     path::Path,
     sync::{
         Arc, OnceLock,
@@ -98,20 +97,13 @@ impl Host {
 
     /// A package by its capability, for whoever was given one.
     pub fn download(&self) -> gateway::aws::Download {
-        let store = self.store.clone();
+        let (store, room) = (self.store.clone(), download::room());
         Arc::new(move |capability| {
-            let (store, capability) = (store.clone(), capability.to_owned());
+            let (store, room, capability) = (store.clone(), room.clone(), capability.to_owned());
             Box::pin(async move {
-                let read = move || {
-                    let mut archive = store.packages().open_link(&capability).ok()?;
-                    let mut bytes = Vec::with_capacity(usize::try_from(archive.bytes).ok()?);
-                    archive.file.read_to_end(&mut bytes).ok()?;
-                    Some(bytes)
-                };
-                let bytes = tokio::task::spawn_blocking(read).await.ok()??;
-                let mut response = Response::new(ReplyBody::Bytes(bytes.into()));
-                response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/zip"));
-                Some(response)
+                let open = move || store.packages().open_link(&capability).ok();
+                let archive = tokio::task::spawn_blocking(open).await.ok()??;
+                Some(download::answer(archive.file, archive.bytes, &room))
             })
         })
     }
@@ -230,18 +222,11 @@ impl AdminHost for Host {
 
     fn explain(&self, unit: &Unit) -> Vec<wire::Explained> {
         let row = |name: &str, value: String, from: &str| wire::Explained { name: name.into(), value, from: from.into() };
-        let share = f64::from(unit.settings.memory_mib) / 1769.0;
+        let processors = |limits: Limits| format!("{:.2} processors", f64::from(limits.cpu_millis) / 1000.0);
+        let rule = format!("memory size / {} MB, at most this machine's", self.engine.mib_per_cpu());
         let mut rows = vec![
-            row(
-                "cpu",
-                format!("{:.2} processors", share.min(f64::from(self.config.cpus))),
-                "memory size / 1769 MB, at most this machine's",
-            ),
-            row(
-                "cpu while initialising",
-                format!("{:.2} processors", share.max(1.0).min(f64::from(self.config.cpus))),
-                "at least one, as on Lambda",
-            ),
+            row("cpu", processors(self.engine.limits(unit)), &rule),
+            row("cpu while initialising", processors(self.engine.init_limits(unit)), "at least one, as on Lambda"),
         ];
         match self.runtimes.resolve(&unit.runtime) {
             Ok(runtime) => {
@@ -376,7 +361,7 @@ pub fn store_options(config: &Config) -> store::Options {
 
 pub fn runtime_config(config: &Config, dir: &Path) -> runtimes::Config {
     let configured = config.runtimes.iter().cloned().collect();
-    runtimes::Config { managed_dir: managed_dir(), state_dir: dir.join("runtimes"), configured, verify: None }
+    runtimes::Config { managed_dir: managed_dir(), state_dir: dir.join("runtimes"), configured }
 }
 
 /// Runtimes that Myna installed are this user's, whatever platform uses them.

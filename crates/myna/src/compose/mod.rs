@@ -4,6 +4,7 @@
 mod clock;
 pub mod config;
 mod doors;
+mod download;
 mod host;
 mod keys;
 mod node;
@@ -187,12 +188,16 @@ impl Built {
         ready(&self.host);
         beside.spawn(give_up(self.loops.clone(), stop.clone()));
         beside.spawn(drain(self.host.clone(), self.engine.clone(), self.events.clone(), stop.drain.clone()));
-        let now = stop.now.clone();
-        let report = self.doors.serve(gateway::Limits::default(), stop).await;
-        let left = tokio::select! {
-            left = self.events.drain(gateway::Limits::default().drain) => left,
-            () = now.cancelled() => self.events.view().in_flight,
+        let (begun, now) = (stop.drain.clone(), stop.now.clone());
+        let limits = gateway::Limits::default();
+        let patience = limits.drain;
+        let attempts = async {
+            tokio::select! {
+                left = self.events.drain(patience) => left,
+                () = now.cancelled() => self.events.view().in_flight,
+            }
         };
+        let (report, left) = wind_down(&begun, self.doors.serve(limits, stop), attempts).await;
         if left > 0 {
             tracing::warn!("{left} queued events were being tried; they are tried again after the next start");
         }
@@ -207,6 +212,15 @@ impl Built {
             None => closed.map(|()| Ended { report, broken: None }).map_err(Into::into),
         }
     }
+}
+
+/// Requests and attempts at events come to their end side by side: each has the time that a stop may take, counted from the word
+/// to stop, and not one after the other.
+async fn wind_down<R, L>(begun: &model::Cancel, requests: impl Future<Output = R>, attempts: impl Future<Output = L>) -> (R, L) {
+    tokio::join!(requests, async {
+        begun.cancelled().await;
+        attempts.await
+    })
 }
 
 /// A loop that can't be kept alive ends everything, and quickly: what is missing may be what a slow end would need.
@@ -348,6 +362,34 @@ impl Plane for InstancePlane {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The dialect refuses what the contract would overwrite: two lists, since neither may know the other.
+    #[test]
+    fn every_variable_that_the_contract_keeps_for_itself_is_refused_by_the_dialect() {
+        let kept: Vec<&str> = contracts::lambda::RESERVED.to_vec();
+        let refused = dialects::aws::RESERVED;
+        assert!(refused.iter().all(|name| kept.contains(name)), "refused without need: {refused:?}");
+        // Ours; Lambda's API accepts the name, and its value is not used.
+        let silent: Vec<&str> = kept.into_iter().filter(|name| !refused.contains(name)).collect();
+        assert_eq!(silent, ["_LAMBDA_TELEMETRY_LOG_FD"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_and_events_share_the_time_that_a_stop_may_take() {
+        let (begun, limit) = (model::Cancel::new(), Duration::from_secs(25));
+        let requests = async {
+            begun.cancelled().await;
+            tokio::time::sleep(limit).await;
+        };
+        let word = async {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            begun.cancel();
+            tokio::time::Instant::now()
+        };
+        // The clock is simulated: it stands at the same moment in every run.
+        let (told, _) = tokio::join!(word, wind_down(&begun, requests, tokio::time::sleep(limit)));
+        assert_eq!(told.elapsed().as_secs(), limit.as_secs());
+    }
 
     // F12
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use model::{
     FunctionName, InstanceId, InvocationId, RevisionId, TenantId,
     event::{Record, Steps, Trigger},
 };
+use uuid::Uuid;
 
 const RECORD: u8 = 1;
 /// What a record takes, with names of a usual length.
@@ -20,7 +21,8 @@ pub(super) fn write(out: &mut Vec<u8>, record: &Record) {
         put_bytes(out, text.as_bytes());
     }
     put_uuid(out, &record.revision.0);
-    put_uuid(out, &record.instance.0);
+    // Nil for none: a random id never is.
+    put_uuid(out, &record.instance.map_or(Uuid::nil(), |i| i.0));
     out.push(match record.trigger {
         Trigger::Invoke => 0,
         Trigger::Url => 1,
@@ -50,7 +52,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record> {
         version,
         status,
         revision: RevisionId(from.uuid()?),
-        instance: InstanceId(from.uuid()?),
+        instance: Some(from.uuid()?).filter(|id| !id.is_nil()).map(InstanceId),
         trigger: match from.byte()? {
             0 => Trigger::Invoke,
             1 => Trigger::Url,
@@ -66,4 +68,22 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record> {
         },
         usage: take_usage(&mut from)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::record;
+
+    #[test]
+    fn a_call_that_ran_nowhere_is_read_back_so() {
+        let mut one = record("f", 1);
+        assert!(one.instance.is_some());
+        for instance in [one.instance, None] {
+            one.instance = instance;
+            let mut bytes = Vec::new();
+            write(&mut bytes, &one);
+            assert_eq!(read(&bytes).unwrap().instance, instance);
+        }
+    }
 }

@@ -64,14 +64,14 @@ fn text(stream: &Arc<Stream>, at_ms: u64, text: impl AsRef<[u8]>) -> LogLine {
     LogLine { stream: stream.clone(), record: LogRecord { at_ms, id: None, line } }
 }
 
-fn record(function: &str, started_ms: u64) -> Record {
+pub(crate) fn record(function: &str, started_ms: u64) -> Record {
     Record {
         id: InvocationId::random(),
         tenant: tenant(),
         function: function.into(),
         version: "$LATEST".into(),
         revision: RevisionId::random(),
-        instance: InstanceId::random(),
+        instance: Some(InstanceId::random()),
         trigger: Trigger::Url,
         started_ms,
         steps: Steps { queued_us: 1, sandbox_us: 2, init_us: 3, first_byte_us: 4, run_us: 5 },

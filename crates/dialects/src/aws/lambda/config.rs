@@ -109,7 +109,7 @@ pub const RUNTIMES: &[&str] = &[
 ];
 
 /// Names that the platform itself sets (Lambda developer guide, "Defined runtime environment variables", the reserved ones).
-const RESERVED: &[&str] = &[
+pub const RESERVED: &[&str] = &[
     "_HANDLER",
     "_X_AMZN_TRACE_ID",
     "AWS_DEFAULT_REGION",

@@ -21,6 +21,8 @@ mod tags;
 mod update;
 mod url_config;
 
+pub use config::RESERVED;
+
 pub use describe::runtime_version_arn;
 pub use invoke::{CODE, collect, wait_pending};
 pub use layers::{Mapped, map_layer, mapped_layers};
