@@ -1,6 +1,8 @@
 //! The behaviour of a [`Queue`], as the engine and the owners of events count on it. An implementation may show what it accepted
 //! a little later than it acknowledged it; a control tells when everything before it can be read.
 
+#![allow(clippy::unwrap_used, reason = "a suite tells by panicking, as any test does")]
+
 use crate::clock::Hand;
 use bytes::Bytes;
 use model::{
