@@ -53,18 +53,22 @@ fn write(log: &Log, file: &File) -> io::Result<()> {
     }
 }
 
+fn leave(log: &Log, record: Arc<[u8]>, reply: oneshot::Sender<()>) {
+    let mut waiting = log.waiting.lock().expect("nobody panics");
+    waiting.0.push((record, reply));
+    let first = waiting.0.len() == 1;
+    drop(waiting);
+    if first {
+        log.more.notify_one();
+    }
+}
+
 async fn produce(log: Arc<Log>, record: Arc<[u8]>, count: usize) {
     for _ in 0..count {
         let (reply, written) = oneshot::channel();
         // A producer's record is its own.
         let own: Arc<[u8]> = Arc::from(&record[..]);
-        let mut waiting = log.waiting.lock().expect("nobody panics");
-        waiting.0.push((own, reply));
-        let first = waiting.0.len() == 1;
-        drop(waiting);
-        if first {
-            log.more.notify_one();
-        }
+        leave(&log, own, reply);
         written.await.expect("the writer answers all");
     }
 }

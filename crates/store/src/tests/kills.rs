@@ -131,7 +131,7 @@ fn killed_at_each_named_point_the_queue_has_all_that_it_acknowledged() {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("queue")).unwrap();
         let (mut acknowledged, mut ended) = (BTreeSet::new(), BTreeSet::new());
-        for round in [1, 2, 7] {
+        for round in [1, 5] {
             let mut child = child("kills::works_until_its_disk_kills_it", home.path(), round, &[], &[(POINT, point)]);
             for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
                 let words: Vec<_> = line.split(' ').collect();
@@ -146,7 +146,7 @@ fn killed_at_each_named_point_the_queue_has_all_that_it_acknowledged() {
         }
         told = (told.0 + acknowledged.len(), told.1 + ended.len());
     }
-    eprintln!("{} points, 3 kills at each: {} events acknowledged and {} ended, none lost", POINTS.len(), told.0, told.1);
+    eprintln!("{} points, 2 kills at each: {} events acknowledged and {} ended, none lost", POINTS.len(), told.0, told.1);
 }
 
 fn judge(folder: &Path, point: &str, acknowledged: &BTreeSet<InvocationId>, ended: &BTreeSet<InvocationId>) {

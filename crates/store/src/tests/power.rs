@@ -262,7 +262,7 @@ fn after_a_power_cut_at_any_moment_all_that_was_acknowledged_is_there() {
     fs::create_dir(home.path().join("queue")).unwrap();
     let remembers = Arc::new(Remembers::default());
     let full = std::env::var_os("MYNA_SOAK_HOURS").is_some();
-    let (each, cuts) = if full { (5000, 10_000) } else { (250, 150) };
+    let (each, cuts) = if full { (5000, 10_000) } else { (250, 100) };
     let promises = work(home.path(), &remembers, 4, each);
     let ops = remembers.ops.lock().unwrap();
     assert!(ops.iter().any(|op| matches!(op, Op::Remove { index: Some(_), .. })), "no segment went");

@@ -231,7 +231,7 @@ fn what_ended_is_known_for_an_hour_and_of_so_many_and_a_dead_letter_longer() {
 fn a_long_row_of_one_key_holds_nobody_up() {
     let rig = Rig::new();
     let all = std::thread::scope(|scope| {
-        let put = || (0..300).map(|_| rig.put(NewEvent { key: Some("k".into()), ..event("row") })).count();
+        let put = || (0..300).map(|_| rig.put(NewEvent { key: Some("k".into()), ..event("row") })).collect::<Vec<_>>().len();
         let all: Vec<_> = (0..8).map(|_| scope.spawn(put)).collect();
         all.into_iter().map(|t| t.join().unwrap()).sum::<usize>()
     });

@@ -102,8 +102,11 @@ async fn known(s: &Subject) {
     whole.hops = 3;
     whole.content_type = Some("application/json".into());
     whole.attributes = vec![("trace".into(), Bytes::from_static(b"t"))];
-    let id = s.queue.put(whole.clone()).await.unwrap();
-    assert!(s.queue.find(&lane("f").tenant, id).await.unwrap().is_some(), "an id that was given can be asked for at once");
+    let id = s.queue.put(whole.clone()).await.expect("the queue answers");
+    assert!(
+        s.queue.find(&lane("f").tenant, id).await.expect("the queue answers").is_some(),
+        "an id that was given can be asked for at once"
+    );
     let view = s.view(id).await;
     assert_eq!((view.stage, view.attempts, view.bytes, &view.lane), (Stage::Queued, 0, 7, &lane("f")));
     assert_eq!((view.qualifier.as_deref(), view.key.as_deref()), (Some("live"), Some("k")));
@@ -112,8 +115,8 @@ async fn known(s: &Subject) {
     assert_eq!((taken.len(), taken[0].id, taken[0].attempts, &taken[0].event), (1, id, 0, &whole));
     assert_eq!(s.view(id).await.stage, Stage::Running);
     assert!(s.take(10).await.is_empty(), "what is taken is not offered again");
-    assert!(s.queue.find(&"another".into(), id).await.unwrap().is_none(), "ids are one tenant's");
-    assert!(s.queue.body(&"another".into(), id).await.unwrap().is_none());
+    assert!(s.queue.find(&"another".into(), id).await.expect("the queue answers").is_none(), "ids are one tenant's");
+    assert!(s.queue.body(&"another".into(), id).await.expect("the queue answers").is_none());
     s.settle(taken[0].seq, Settled::Again { due_ms: 0, counted: true, reason: "it raised".into() }).await;
     let view = s.view(id).await;
     assert_eq!((view.stage, view.attempts, &*view.reason), (Stage::Queued, 1, "it raised"));
@@ -129,11 +132,15 @@ async fn known(s: &Subject) {
 async fn due(s: &Subject) {
     let now = s.clock.wall_ms();
     for (body, after) in [("third", 5000), ("first", 0), ("second", 1000)] {
-        s.queue.put(NewEvent { due_ms: now + after, ..s.event(body) }).await.unwrap();
+        s.queue.put(NewEvent { due_ms: now + after, ..s.event(body) }).await.expect("the queue answers");
     }
     let first = s.take(10).await;
     assert_eq!(bodies(&first), ["first"]);
-    assert_eq!(s.queue.take(&lane("f"), 10).await.unwrap(), (vec![], Some(now + 1000)), "when the next falls due");
+    assert_eq!(
+        s.queue.take(&lane("f"), 10).await.expect("the queue answers"),
+        (vec![], Some(now + 1000)),
+        "when the next falls due"
+    );
     s.clock.forward(Duration::from_secs(5));
     assert_eq!(bodies(&s.take(1).await), ["second"], "those due first come first");
     // One that is put off stands behind those that fell due before it.
@@ -145,7 +152,7 @@ async fn due(s: &Subject) {
 
 async fn keyed(s: &Subject) {
     for (body, key) in [("a1", Some("a")), ("a2", Some("a")), ("b1", Some("b")), ("none", None), ("a3", Some("a"))] {
-        s.queue.put(NewEvent { key: key.map(Into::into), ..s.event(body) }).await.unwrap();
+        s.queue.put(NewEvent { key: key.map(Into::into), ..s.event(body) }).await.expect("the queue answers");
     }
     let first = s.take(10).await;
     assert_eq!(bodies(&first), ["a1", "b1", "none"]);
@@ -159,17 +166,17 @@ async fn keyed(s: &Subject) {
     let second = s.take(10).await;
     assert_eq!(bodies(&second), ["a2"], "a dead letter holds nobody up");
     // One that is driven again stands before those that came after it, not before the one whose turn it is.
-    assert_eq!(s.queue.redrive(&lane("f"), None, 60_000).await.unwrap(), 1);
+    assert_eq!(s.queue.redrive(&lane("f"), None, 60_000).await.expect("the queue answers"), 1);
     assert!(s.take(10).await.is_empty());
     s.settle(second[0].seq, Settled::Succeeded).await;
     let third = s.take(10).await;
     assert_eq!(bodies(&third), ["a1"]);
     s.queue.release(third[0].seq);
-    assert!(s.queue.cancel(&lane("f").tenant, third[0].id).await.unwrap());
+    assert!(s.queue.cancel(&lane("f").tenant, third[0].id).await.expect("the queue answers"));
     let fourth = s.take(10).await;
     assert_eq!(bodies(&fourth), ["a3"], "a cancelled one lets the next one go");
     s.control(Control::Purge).await;
-    s.queue.put(NewEvent { key: Some("a".into()), ..s.event("a4") }).await.unwrap();
+    s.queue.put(NewEvent { key: Some("a".into()), ..s.event("a4") }).await.expect("the queue answers");
     assert!(s.take(10).await.is_empty(), "a purged one that still runs is in nobody's company");
     s.settle(fourth[0].seq, Settled::Succeeded).await;
     assert_eq!(bodies(&s.take(10).await), ["a4"]);
@@ -202,13 +209,21 @@ async fn dead_letters(s: &Subject) {
     assert_eq!(s.body(ids[0]).await.as_deref(), Some(&b"x"[..]), "a dead letter keeps its body");
     assert_eq!(s.lane().await, Some(LaneView { queued: 0, dead: 4, taken: 0, paused: false }));
     s.clock.forward(Duration::from_secs(7200));
-    assert_eq!(s.queue.redrive(&lane("g"), Some(ids[1]), 60_000).await.unwrap(), 0, "it is another function's");
-    assert_eq!(s.queue.redrive(&lane("f"), Some(ids[1]), 60_000).await.unwrap(), 1);
-    assert_eq!(s.queue.redrive(&lane("f"), Some(ids[1]), 60_000).await.unwrap(), 0, "it is no dead letter any more");
+    assert_eq!(
+        s.queue.redrive(&lane("g"), Some(ids[1]), 60_000).await.expect("the queue answers"),
+        0,
+        "it is another function's"
+    );
+    assert_eq!(s.queue.redrive(&lane("f"), Some(ids[1]), 60_000).await.expect("the queue answers"), 1);
+    assert_eq!(
+        s.queue.redrive(&lane("f"), Some(ids[1]), 60_000).await.expect("the queue answers"),
+        0,
+        "it is no dead letter any more"
+    );
     let taken = s.take(10).await;
     assert_eq!((taken.len(), taken[0].id, taken[0].attempts), (1, ids[1], 0), "as if it had just been accepted");
     assert_eq!(taken[0].event.expires_ms, s.clock.wall_ms() + 60_000);
-    assert_eq!(s.queue.redrive(&lane("f"), None, 60_000).await.unwrap(), 3);
+    assert_eq!(s.queue.redrive(&lane("f"), None, 60_000).await.expect("the queue answers"), 3);
     assert_eq!(s.lane().await, Some(LaneView { queued: 4, dead: 0, taken: 1, paused: false }));
     s.settle(taken[0].seq, dead("again")).await;
     s.settled().await;
@@ -224,12 +239,12 @@ async fn controlled(s: &Subject) {
     s.control(Control::Resume).await;
     assert!(!s.lane().await.expect("it holds events").paused);
     let tenant = lane("f").tenant;
-    assert!(!s.queue.cancel(&"another".into(), ids[0]).await.unwrap(), "another tenant's id is nobody's");
-    assert!(s.queue.cancel(&tenant, ids[0]).await.unwrap());
-    assert!(!s.queue.cancel(&tenant, ids[0]).await.unwrap(), "it has ended");
+    assert!(!s.queue.cancel(&"another".into(), ids[0]).await.expect("the queue answers"), "another tenant's id is nobody's");
+    assert!(s.queue.cancel(&tenant, ids[0]).await.expect("the queue answers"));
+    assert!(!s.queue.cancel(&tenant, ids[0]).await.expect("the queue answers"), "it has ended");
     assert_eq!(s.view(ids[0]).await.stage, Stage::Cancelled);
     let taken = s.take(1).await;
-    assert!(!s.queue.cancel(&tenant, taken[0].id).await.unwrap(), "what runs is not cancelled");
+    assert!(!s.queue.cancel(&tenant, taken[0].id).await.expect("the queue answers"), "what runs is not cancelled");
     s.settle(taken[0].seq, Settled::Succeeded).await;
     s.settled().await;
     s.control(Control::Purge).await;
@@ -265,9 +280,9 @@ async fn followed(s: &Subject) {
     s.put("cause").await;
     let taken = s.take(1).await;
     let then = ["one", "two"].map(|body| NewEvent { lane: lane("g"), ..s.event(body) });
-    s.queue.settle(taken[0].seq, Settled::Succeeded, then.to_vec()).await.unwrap();
+    s.queue.settle(taken[0].seq, Settled::Succeeded, then.to_vec()).await.expect("the queue answers");
     assert!(s.take(10).await.is_empty());
-    assert_eq!(bodies(&s.queue.take(&lane("g"), 10).await.unwrap().0), ["one", "two"]);
+    assert_eq!(bodies(&s.queue.take(&lane("g"), 10).await.expect("the queue answers").0), ["one", "two"]);
 }
 
 async fn ends(s: &Subject) {
@@ -297,10 +312,10 @@ async fn ends(s: &Subject) {
 async fn listed(s: &Subject) {
     let mut ids = Vec::new();
     for function in ["f", "g", "f", "f"] {
-        ids.push(s.queue.put(NewEvent { lane: lane(function), ..s.event("x") }).await.unwrap());
+        ids.push(s.queue.put(NewEvent { lane: lane(function), ..s.event("x") }).await.expect("the queue answers"));
     }
     let stranger = Lane { tenant: TenantId::new("111111111111"), function: "f".into() };
-    s.queue.put(NewEvent { lane: stranger, ..s.event("x") }).await.unwrap();
+    s.queue.put(NewEvent { lane: stranger, ..s.event("x") }).await.expect("the queue answers");
     let taken = s.take(1).await;
     s.settle(taken[0].seq, dead("no")).await;
     s.settled().await;
