@@ -153,7 +153,7 @@ impl Config {
         }
         let (memory, cpus) = (machine_memory()?, cpus());
         let (engine, events, retention) = (file.engine, file.events, file.retention);
-        let memory_mib = within("engine.memory_mib", engine.memory_mib, 128..=MEMORY_MIB_MAX, memory / 10 * 8 >> 20)?;
+        let memory_mib = within("engine.memory_mib", engine.memory_mib, 128..=MEMORY_MIB_MAX, (memory / 10 * 8) >> 20)?;
         let days =
             |field, found, default| within(field, found, 0..=DAYS_MAX, default).map(|days: u64| Duration::from_secs(days * DAY));
         let log_mib = within("retention.log_mib_per_function", retention.log_mib_per_function, 1..=MEMORY_MIB_MAX, 64)?;
