@@ -48,8 +48,9 @@ async fn next(mut rest: Rest) -> Option<(Frame, Option<Rest>)> {
         return None;
     }
     let read = tokio::task::spawn_blocking(move || {
-        let mut piece = Vec::with_capacity(DOWNLOAD_PIECE_BYTES.min(usize::try_from(rest.left).unwrap_or(usize::MAX)));
-        let read = (&rest.file).take(piece.capacity() as u64).read_to_end(&mut piece);
+        let most = DOWNLOAD_PIECE_BYTES.min(usize::try_from(rest.left).unwrap_or(usize::MAX));
+        let mut piece = Vec::with_capacity(most);
+        let read = (&rest.file).take(most as u64).read_to_end(&mut piece);
         read.map(|n| {
             rest.left -= n as u64;
             (Bytes::from(piece), rest)
