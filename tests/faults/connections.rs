@@ -53,34 +53,27 @@ fn signed_call_without_its_end(myna: &Platform) -> Result<String> {
 fn idle_connections_cost_little() -> Result<()> {
     let myna = Platform::start()?;
     let f = myna.python("busy", "def handler(e, c): return e")?;
-    let open = |count: usize| -> Result<Vec<Wire>> {
-        let idle = |_| {
-            let mut wire = Wire::open(&myna.ready().aws)?;
-            wire.send(b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-            ensure!(wire.answer()?.is_some(), "an idle client is answered first");
-            Ok(wire)
-        };
-        (0..count).map(idle).collect()
-    };
+    f.call(json!(0))?;
+    let before = resident(myna.pid())?;
+    let request = b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut idle = Vec::new();
+    for _ in 0..scaled("idle connections", 500, 8000) {
+        let mut wire = Wire::open(&myna.ready().aws)?;
+        wire.send(request)?;
+        ensure!(wire.answer()?.is_some(), "an idle client is answered first");
+        idle.push(wire);
+    }
     let calls = scaled("calls beside them, by each of four clients", 25, 5000);
     let one = |n| {
         ensure!(f.call(json!(n))? == n, "a call beside idle connections");
         Ok(())
     };
-    let busy = || {
-        thread::scope(|s| {
-            let callers: Vec<_> = (0..4).map(|_| s.spawn(|| (0..calls).try_for_each(one))).collect();
-            callers.into_iter().try_for_each(|c| c.join().expect("a caller does not panic"))
-        })
-    };
-    // The first ones and the calls take what the platform needs anyway.
-    let _first = open(50)?;
-    busy()?;
-    let before = resident(myna.pid())?;
-    let idle = open(scaled("idle connections", 500, 8000))?;
-    busy()?;
+    thread::scope(|s| {
+        let callers: Vec<_> = (0..4).map(|_| s.spawn(|| (0..calls).try_for_each(one))).collect();
+        callers.into_iter().try_for_each(|c| c.join().expect("a caller does not panic"))
+    })?;
     let cost = resident(myna.pid())?.saturating_sub(before) / idle.len() as u64;
-    ensure!(cost <= 24 * 1024, "an idle connection costs {cost} bytes");
+    ensure!(cost <= 20 * 1024, "an idle connection costs {cost} bytes");
     Ok(())
 }
 

@@ -97,7 +97,7 @@ export const handler = awslambda.streamifyResponse(async (event, out) => {
 "#;
 const STREAM_MAX: u64 = 200 << 20;
 /// What the platform may grow by while a stream of that length goes through it.
-const GROWTH_MAX: u64 = 48 << 20;
+const GROWTH_MAX: u64 = 24 << 20;
 
 // F30b: to a client that stops reading for a while, by either way.
 fn an_endless_stream_is_forwarded_in_constant_memory_up_to_its_limit() -> Result<()> {

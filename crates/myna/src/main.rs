@@ -9,10 +9,6 @@ mod verbs;
 
 use std::process::ExitCode;
 
-/// A call takes and gives back some thirty small pieces of memory; this allocator does it in a third of glibc's time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     compose::run_if_helper();
     let (ctx, verb) = cli::parse();

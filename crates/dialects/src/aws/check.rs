@@ -1,6 +1,6 @@
 //! The service's own way of refusing members of a request: every violation is collected, and one message names them all.
 
-use super::fault::WireError;
+use super::{fault::WireError, names::word};
 use std::fmt::Display;
 
 #[derive(Default)]
@@ -48,6 +48,15 @@ impl Checks {
     }
     pub fn missing(&mut self, at: &str) {
         self.0.push(format!("Value null at '{at}' failed to satisfy constraint: Member must not be null"));
+    }
+    /// The id of a statement in a resource's policy, which must be given.
+    pub fn statement_id(&mut self, given: Option<&str>) {
+        let at = "statementId";
+        let Some(id) = given else { return self.missing(at) };
+        self.length(id, at, 1, 100);
+        if !word(id) {
+            self.pattern(id, at, "([a-zA-Z0-9-_]+)");
+        }
     }
     pub fn into_result(self) -> Result<(), WireError> {
         match self.0.len() {

@@ -104,6 +104,24 @@ impl Lanes {
     }
 }
 
+/// What the first form of this file lacked: which events of a key stand behind another. Together, or not at all.
+fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
+    let column = |name: &str| {
+        connection.query_row("SELECT count(*) FROM pragma_table_info('events') WHERE name = ?", [name], |r| r.get::<_, i64>(0))
+    };
+    if column("seq")? == 0 || column("behind")? == 1 {
+        return Ok(());
+    }
+    connection.execute_batch(
+        "BEGIN;
+         ALTER TABLE events ADD COLUMN behind INTEGER NOT NULL DEFAULT 0;
+         DROP INDEX IF EXISTS waiting;
+         UPDATE events SET behind = 1 WHERE state = 0 AND key IS NOT NULL AND EXISTS (
+             SELECT 1 FROM events b WHERE b.lane = events.lane AND b.state = 0 AND b.key = events.key AND b.seq < events.seq);
+         COMMIT;",
+    )
+}
+
 /// The one that writes.
 pub(super) struct Index {
     connection: Connection,
@@ -131,6 +149,7 @@ impl Index {
     pub(super) fn open(path: &Path) -> Result<(Self, Followed), Error> {
         let connection = connect(path)?;
         let read = || {
+            upgrade(&connection)?;
             connection.execute_batch(SCHEMA)?;
             let seq: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |r| r.get(0))?;
             let (segment, offset): (u32, i64) =

@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use model::{
     ports::Queue,
-    queue::{Lane, NewEvent, Settled, Stage},
+    queue::{NewEvent, Settled, Stage},
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -208,17 +208,7 @@ fn limits() -> QueueLimits {
 
 fn event(n: usize) -> NewEvent {
     let body = if n.is_multiple_of(16) { "x".repeat(3000) } else { format!("event {n}") };
-    NewEvent {
-        lane: Lane { tenant: tenant(), function: "f".into() },
-        qualifier: None,
-        key: None,
-        due_ms: 0,
-        expires_ms: begin_ms() + 3_600_000,
-        hops: 0,
-        content_type: None,
-        attributes: Vec::new(),
-        body: Bytes::from(body),
-    }
+    super::queue::of_f(Bytes::from(body))
 }
 
 /// What was promised, and after which step.

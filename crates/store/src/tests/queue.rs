@@ -88,6 +88,11 @@ fn lane(function: &str) -> Lane {
 }
 
 fn event(body: &'static str) -> NewEvent {
+    of_f(Bytes::from_static(body.as_bytes()))
+}
+
+/// An event for the function f.
+pub(super) fn of_f(body: Bytes) -> NewEvent {
     NewEvent {
         lane: lane("f"),
         qualifier: None,
@@ -97,7 +102,7 @@ fn event(body: &'static str) -> NewEvent {
         hops: 0,
         content_type: None,
         attributes: Vec::new(),
-        body: Bytes::from_static(body.as_bytes()),
+        body,
     }
 }
 
@@ -459,4 +464,30 @@ fn many_producers_share_syncs_and_what_the_index_has_leaves_the_log() {
         seen += taken.len();
     }
     assert_eq!(seen, 4000);
+}
+
+// A4.1: what an earlier form of the index kept is kept, and in its order.
+#[test]
+fn an_index_of_the_first_form_is_brought_up_and_loses_nothing() {
+    let mut rig = Rig::new();
+    let keyed = |body| NewEvent { key: Some("k".into()), ..event(body) };
+    let ids = [rig.put(keyed("1")), rig.put(keyed("2")), rig.put(event("alone"))];
+    rig.settled();
+    rig.close();
+    let file = rig.home.path().join("queue/events.db");
+    let old = rusqlite::Connection::open(file).unwrap();
+    old.execute_batch(
+        "DROP INDEX ready; ALTER TABLE events DROP COLUMN behind;
+         CREATE INDEX waiting ON events (lane, due_ms, seq) WHERE state = 0;",
+    )
+    .unwrap();
+    drop(old);
+    rig.open();
+    let first = rig.take(10);
+    assert_eq!(bodies(&first), ["1", "alone"], "the second of the key waits for the first");
+    rig.settle(first[0].seq, Settled::Succeeded);
+    assert_eq!(bodies(&rig.take(10)), ["2"]);
+    assert_eq!(rig.stage(ids[0]), Stage::Succeeded);
+    rig.reopen();
+    assert_eq!(rig.stage(ids[2]), Stage::Queued);
 }

@@ -5,7 +5,7 @@ use crate::aws::{
     check::Checks,
     fault::WireError,
     limits,
-    names::{self, Group, LATEST, account_id, word},
+    names::{self, Group, LATEST, account_id},
     rows::{self, FunctionRow},
     rows::{AliasRow, VersionRow},
 };
@@ -78,15 +78,7 @@ fn refuse_latest(qualifier: Option<&str>) -> Result<(), WireError> {
 impl Add {
     fn check(&self) -> Result<(), WireError> {
         let mut checks = Checks::default();
-        match self.statement_id.as_deref() {
-            None => checks.missing("statementId"),
-            Some(id) => {
-                checks.length(id, "statementId", 1, 100);
-                if !word(id) {
-                    checks.pattern(id, "statementId", "([a-zA-Z0-9-_]+)");
-                }
-            }
-        }
+        checks.statement_id(self.statement_id.as_deref());
         match self.action.as_deref() {
             None => checks.missing("action"),
             Some(action) => {

@@ -5,13 +5,7 @@ use super::{
     super::{Answer, Op, policy::document},
     named::{Found, version_arn},
 };
-use crate::aws::{
-    check::Checks,
-    fault::WireError,
-    limits,
-    names::{account_id, word},
-    rows,
-};
+use crate::aws::{check::Checks, fault::WireError, limits, names::account_id, rows};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -36,15 +30,7 @@ fn root(principal: &str) -> Option<&str> {
 impl Add {
     fn check(&self) -> Result<(), WireError> {
         let mut checks = Checks::default();
-        match self.statement_id.as_deref() {
-            None => checks.missing("statementId"),
-            Some(id) => {
-                checks.length(id, "statementId", 1, 100);
-                if !word(id) {
-                    checks.pattern(id, "statementId", "([a-zA-Z0-9-_]+)");
-                }
-            }
-        }
+        checks.statement_id(self.statement_id.as_deref());
         match self.action.as_deref() {
             None => checks.missing("action"),
             Some(ACTION) => {}
