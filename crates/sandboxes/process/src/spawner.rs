@@ -32,6 +32,8 @@ pub const NAME: &str = "myna-spawner";
 const SOCKET: i32 = 3;
 /// An order that comes within this time after another finds the spawner waiting for it.
 const REST_NS: i64 = 2_000_000;
+/// Each waits for 150 ms by itself.
+const SEAL_TRIES: u32 = 30;
 const HOST_NAME: &[u8] = b"sandbox.localdomain";
 
 /// Becomes the spawner if that is what this process was started as. The binary calls this before anything else: before it has
@@ -121,7 +123,18 @@ fn sealed_self() -> io::Result<OwnedFd> {
     let memory = memfd_create(NAME, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = fs::File::from(memory);
     io::copy(&mut fs::File::open("/proc/self/exe")?, &mut file)?;
-    fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    // Busy as long as the kernel itself holds on to one of its pages, as reclaim and its monitors do for a moment
+    // (`mm/memfd.c`, memfd_wait_for_pins, which waits for 150 ms).
+    for left in (0..SEAL_TRIES).rev() {
+        match fcntl_add_seals(&file, seals) {
+            Err(rustix::io::Errno::BUSY) if left > 0 => std::thread::sleep(std::time::Duration::from_millis(10)),
+            ended => {
+                ended?;
+                break;
+            }
+        }
+    }
     // Executing needs a descriptor that isn't open for writing.
     fs::File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(OwnedFd::from)
 }
