@@ -1,6 +1,7 @@
 //! The thread that keeps the index behind the log: applies what was synced, tells what became due, clears away.
 
 use super::{
+    attempts::Attempts,
     bodies::Bodies,
     disk::Disk,
     index::{Applied, Index, Keep},
@@ -12,7 +13,7 @@ use model::{
     queue::{Lane, LaneView, Tell},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -38,13 +39,10 @@ pub(super) struct Retention {
 }
 
 /// What readers and the follower share.
-type Attempts = HashMap<u64, (Lane, Option<Arc<str>>)>;
-
 #[derive(Default)]
 pub(super) struct Board {
     pub lanes: Mutex<BTreeMap<Lane, LaneView>>,
-    /// Events with an attempt under way, or settled and not followed yet: lane and key.
-    pub taken: Mutex<Attempts>,
+    pub attempts: Attempts,
     pub tell: OnceLock<Tell>,
     /// How many of the log's entries can be read.
     pub followed: watch::Sender<u64>,
@@ -53,9 +51,6 @@ pub(super) struct Board {
 impl Board {
     pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, LaneView>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-    pub(super) fn taken(&self) -> MutexGuard<'_, Attempts> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
     pub(super) fn tell(&self, lane: &Lane) {
         if let Some(tell) = self.tell.get() {
@@ -138,10 +133,7 @@ impl Follower {
     }
 
     fn publish(&mut self, applied: Applied) {
-        {
-            let mut taken = self.board.taken();
-            applied.settled.iter().for_each(|seq| drop(taken.remove(seq)));
-        }
+        self.board.attempts.settled(&applied.settled);
         {
             let mut lanes = self.board.lanes();
             for (lane, view) in &applied.lanes {

@@ -4,6 +4,7 @@
 //!
 //! Which events have an attempt under way is kept in memory alone: they end with this process, and are offered again.
 
+mod attempts;
 mod bodies;
 pub(crate) mod disk;
 mod entry;
@@ -12,6 +13,7 @@ mod index;
 mod log;
 
 use crate::{Error, options::QueueLimits, segments};
+use attempts::Claimed;
 use bodies::Bodies;
 use bytes::Bytes;
 use disk::Disk;
@@ -26,7 +28,6 @@ use model::{
 };
 use rusqlite::Connection;
 use std::{
-    collections::HashSet,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -197,12 +198,12 @@ impl QueueStore {
 
     async fn take_due(&self, lane: &Lane, limit: usize) -> Result<Taken, Fault> {
         let now = self.clock.wall_ms();
+        let look = self.board.attempts.look();
         // As many more as are taken already: those are still due in the index.
-        let (seqs, keys) = self.taken_of(lane);
-        let (asked, wanted) = (lane.clone(), limit + seqs.len());
+        let (taken, mut keys) = look.of(lane);
+        let (asked, wanted) = (lane.clone(), limit + taken);
         let (found, next) = self.reader.ask(move |c| index::due(c, &asked, now, wanted)).await?;
-        let mut keys: HashSet<Arc<str>> = keys.into_iter().flatten().collect();
-        let mut out = Vec::new();
+        let (mut out, mut stale) = (Vec::new(), false);
         for (mut queued, body) in found {
             if out.len() == limit {
                 break;
@@ -210,8 +211,13 @@ impl QueueStore {
             if queued.event.key.as_ref().is_some_and(|k| keys.contains(k)) {
                 continue;
             }
-            if self.board.taken().insert(queued.seq, (lane.clone(), queued.event.key.clone())).is_some() {
-                continue;
+            match look.claim(queued.seq, lane, &queued.event.key) {
+                Claimed::Yes => {}
+                Claimed::Taken => continue,
+                Claimed::Stale => {
+                    stale = true;
+                    continue;
+                }
             }
             match self.whole(queued.id, body) {
                 Ok(bytes) => {
@@ -226,11 +232,11 @@ impl QueueStore {
                 }
             }
         }
+        if stale {
+            // Word of its being settled may have come before this look's end.
+            self.board.tell(lane);
+        }
         Ok((out, next))
-    }
-
-    fn taken_of(&self, lane: &Lane) -> (Vec<u64>, Vec<Option<Arc<str>>>) {
-        self.board.taken().iter().filter(|(_, (l, _))| l == lane).map(|(seq, (_, key))| (*seq, key.clone())).unzip()
     }
 
     /// Wait for the index where an event could have been accepted that isn't there yet. Gives whether it could.
@@ -246,7 +252,7 @@ impl QueueStore {
     }
 
     fn running(&self, mut view: EventView) -> EventView {
-        if view.stage == Stage::Queued && self.board.taken().contains_key(&view.seq) {
+        if view.stage == Stage::Queued && self.board.attempts.contains(view.seq) {
             view.stage = Stage::Running;
         }
         view
@@ -290,25 +296,24 @@ impl Queue for QueueStore {
     }
 
     fn release(&self, seq: u64) {
-        let lane = self.board.taken().remove(&seq).map(|(lane, _)| lane);
-        if let Some(lane) = lane {
+        if let Some(lane) = self.board.attempts.release(seq) {
             self.board.tell(&lane);
         }
     }
 
     fn lanes(&self) -> Vec<(Lane, LaneView)> {
         let mut lanes = self.board.lanes().clone();
-        for (lane, _) in self.board.taken().values() {
+        self.board.attempts.each_lane(|lane| {
             if let Some(view) = lanes.get_mut(lane) {
                 view.taken += 1;
             }
-        }
+        });
         lanes.into_iter().collect()
     }
 
     fn lane(&self, lane: &Lane) -> Option<LaneView> {
         let mut view = self.board.lanes().get(lane).cloned()?;
-        view.taken = self.board.taken().values().filter(|(l, _)| l == lane).count() as u64;
+        view.taken = self.board.attempts.count(lane) as u64;
         Some(view)
     }
 
@@ -348,11 +353,13 @@ impl Queue for QueueStore {
     fn cancel(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<bool, Fault>> {
         let tenant = tenant.clone();
         Box::pin(async move {
+            let look = self.board.attempts.look();
             let Some(view) = self.find(&tenant, id).await?.filter(|v| v.stage == Stage::Queued) else { return Ok(false) };
             // Taken by this: no attempt begins while it is being cancelled.
-            if self.board.taken().insert(view.seq, (view.lane, view.key)).is_some() {
+            if look.claim(view.seq, &view.lane, &view.key) != Claimed::Yes {
                 return Ok(false);
             }
+            drop(look);
             let entry =
                 Entry::Settle { seq: view.seq, at_ms: self.clock.wall_ms(), settled: Settled::Cancelled, then: Vec::new() };
             self.push(entry, true).await.inspect_err(|_| self.release(view.seq))?;
@@ -384,8 +391,7 @@ impl Queue for QueueStore {
     fn list(&self, mut query: EventQuery) -> Fut<'_, Result<Vec<EventView>, Fault>> {
         let limit = query.limit.min(self.limits.page_max);
         let stage = query.stage;
-        let mut taken: Vec<u64> = self.board.taken().keys().copied().filter(|seq| *seq > query.after).collect();
-        taken.sort_unstable();
+        let taken = self.board.attempts.after(query.after);
         // Those that run are queued in the index.
         query.limit = if stage == Some(Stage::Queued) { limit + taken.len() } else { limit };
         Box::pin(async move {
