@@ -15,6 +15,7 @@ mod reply;
 mod routes;
 mod server;
 mod session;
+mod short;
 mod state;
 mod telemetry;
 

@@ -1,22 +1,14 @@
 //! The answer to `/next`: the event with its headers. Runs once per invocation, so that what doesn't change between calls is
-//! made when the unit is bound, and what does is written into one buffer that the header values share.
+//! made when the unit is bound.
 
 use super::answer::{Answer, Out};
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use model::{
     Clock, Event, Head, Unit,
     event::{Attributes, Deadline},
 };
 use std::{io::Write, time::Duration};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
-const DEADLINE: HeaderName = HeaderName::from_static("lambda-runtime-deadline-ms");
-const ARN: HeaderName = HeaderName::from_static("lambda-runtime-invoked-function-arn");
-const TRACE: HeaderName = HeaderName::from_static("lambda-runtime-trace-id");
-const CLIENT_CONTEXT: HeaderName = HeaderName::from_static("lambda-runtime-client-context");
-const COGNITO: HeaderName = HeaderName::from_static("lambda-runtime-cognito-identity");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What a session knows of its unit.
 pub(super) struct Bound {
@@ -68,9 +60,8 @@ pub(super) fn trace(event: &mut Event, now_ms: u64) -> String {
     let trace = match event.attributes.get(Attributes::TRACE).and_then(|t| HeaderValue::from_maybe_shared(t.clone()).ok()) {
         Some(given) => complete_trace(given),
         None => {
-            let mut text = Vec::new();
-            fresh_trace(&mut text, &event.id.0, now_ms).expect("memory takes every write");
-            shared(text.into())
+            let mut text = Text::default();
+            HeaderValue::from_bytes(text.of(|w| fresh_trace(w, &event.id.0, now_ms))).expect("digits, letters and punctuation")
         }
     };
     event.attributes.set(Attributes::TRACE, Bytes::copy_from_slice(trace.as_bytes()));
@@ -92,44 +83,74 @@ pub(super) fn invoke_event(bound: &Bound, event: &Event, trace: &str, clock: &dy
 
 pub(super) fn answer(bound: &Bound, event: &Event, body: Bytes, clock: &dyn Clock) -> Answer {
     let mut answer = Response::new(Out::Whole((!body.is_empty()).then_some(body)));
-    *answer.headers_mut() = headers(bound, event, clock);
+    // Content type, id, deadline, name, trace, two contexts: one allocation for them all.
+    let mut map = HeaderMap::with_capacity(8);
+    each_header(bound, event, clock, |name, value| {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+            map.insert(name, value);
+        }
+    });
+    *answer.headers_mut() = map;
     answer
 }
 
-fn headers(bound: &Bound, event: &Event, clock: &dyn Clock) -> HeaderMap {
-    // Content type, id, deadline, name, trace, two contexts: one allocation for them all.
-    let mut map = HeaderMap::with_capacity(8);
-    let deadline = event.deadline.map_or_else(|| clock.wall_ms() + bound.timeout.as_millis() as u64, |d: Deadline| d.wall_ms);
-    let mut buffer = BytesMut::with_capacity(36 + 20 + 80).writer();
-    let mut part = |write: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>| {
-        write(&mut buffer).expect("a growing buffer takes everything");
-        buffer.get_mut().split().freeze()
-    };
-    let id = part(&mut |w| write!(w, "{}", event.id));
-    let deadline = part(&mut |w| write!(w, "{deadline}"));
-    let trace = match event.attributes.get(Attributes::TRACE).and_then(|t| HeaderValue::from_maybe_shared(t.clone()).ok()) {
-        Some(given) => complete_trace(given),
-        None => shared(part(&mut |w| fresh_trace(w, &event.id.0, clock.wall_ms()))),
-    };
-    let content_type = match &event.head {
-        Head::Raw { content_type: Some(named) } => named.clone(),
-        _ => JSON,
-    };
-    map.insert(CONTENT_TYPE, content_type);
-    map.insert(REQUEST_ID, shared(id));
-    map.insert(DEADLINE, shared(deadline));
-    map.insert(ARN, bound.invoked_arn(event.qualifier.as_deref()));
-    map.insert(TRACE, trace);
-    for (name, attribute) in [(CLIENT_CONTEXT, Attributes::CLIENT_CONTEXT), (COGNITO, Attributes::COGNITO_IDENTITY)] {
-        if let Some(value) = event.attributes.get(attribute).filter(|v| !v.is_empty()).and_then(document) {
-            map.insert(name, value);
+/// The same as it goes over the wire, without the body.
+pub(super) fn write_head(out: &mut BytesMut, bound: &Bound, event: &Event, body_bytes: usize, clock: &dyn Clock) {
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    each_header(bound, event, clock, |name, value| {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
         }
-    }
-    map
+    });
+    write!(out.writer(), "Content-Length: {body_bytes}\r\n\r\n").expect("a growing buffer takes everything");
 }
 
-fn shared(bytes: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(bytes).expect("digits, letters and punctuation")
+/// Names as the reference spells them; values can stand in a header.
+fn each_header(bound: &Bound, event: &Event, clock: &dyn Clock, mut put: impl FnMut(&'static str, &[u8])) {
+    let mut text = Text::default();
+    match &event.head {
+        Head::Raw { content_type: Some(named) } => put("Content-Type", named.as_bytes()),
+        _ => put("Content-Type", b"application/json"),
+    }
+    put("Lambda-Runtime-Aws-Request-Id", text.of(|w| write!(w, "{}", event.id)));
+    let deadline = event.deadline.map_or_else(|| clock.wall_ms() + bound.timeout.as_millis() as u64, |d: Deadline| d.wall_ms);
+    put("Lambda-Runtime-Deadline-Ms", text.of(|w| write!(w, "{deadline}")));
+    match event.qualifier.as_deref() {
+        None | Some("") => put("Lambda-Runtime-Invoked-Function-Arn", bound.arn.as_bytes()),
+        qualifier => put("Lambda-Runtime-Invoked-Function-Arn", bound.invoked_arn(qualifier).as_bytes()),
+    }
+    match event.attributes.get(Attributes::TRACE).and_then(|t| HeaderValue::from_maybe_shared(t.clone()).ok()) {
+        Some(given) => put("Lambda-Runtime-Trace-Id", complete_trace(given).as_bytes()),
+        None => put("Lambda-Runtime-Trace-Id", text.of(|w| fresh_trace(w, &event.id.0, clock.wall_ms()))),
+    }
+    let contexts = [
+        ("Lambda-Runtime-Client-Context", Attributes::CLIENT_CONTEXT),
+        ("Lambda-Runtime-Cognito-Identity", Attributes::COGNITO_IDENTITY),
+    ];
+    for (name, attribute) in contexts {
+        if let Some(value) = event.attributes.get(attribute).filter(|v| !v.is_empty()).and_then(document) {
+            put(name, value.as_bytes());
+        }
+    }
+}
+
+/// A short text, on the stack.
+struct Text([u8; 96]);
+
+impl Default for Text {
+    fn default() -> Self {
+        Self([0; 96])
+    }
+}
+
+impl Text {
+    fn of(&mut self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> &[u8] {
+        let mut rest = &mut self.0[..];
+        write(&mut rest).expect("an id, a number and a trace are shorter");
+        let left = rest.len();
+        &self.0[..self.0.len() - left]
+    }
 }
 
 /// A JSON document as a header. Line ends can only stand between its tokens, where a space means the same.

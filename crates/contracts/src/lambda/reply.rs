@@ -35,14 +35,14 @@ const DRAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const INIT_ERROR_BYTES_MAX: usize = 1024 * 1024;
 
 /// The right to answer the current invocation.
-struct Claim<'a> {
+pub(super) struct Claim<'a> {
     core: &'a Arc<Core>,
     id: uuid::Uuid,
     finished: bool,
 }
 
 impl<'a> Claim<'a> {
-    fn take(core: &'a Arc<Core>, id: Option<uuid::Uuid>) -> Result<(Self, usize, u64), Answer> {
+    pub fn take(core: &'a Arc<Core>, id: Option<uuid::Uuid>) -> Result<(Self, usize, u64), Answer> {
         let mut state = core.state();
         let name = state.name();
         match (&mut state.current, id) {
@@ -70,7 +70,7 @@ impl<'a> Claim<'a> {
         }
     }
 
-    fn finish(mut self, result: Result<Reply, Failed>) {
+    pub fn finish(mut self, result: Result<Reply, Failed>) {
         let failed = match &result {
             Ok(reply) => reply.head.error.as_ref().map(|e| e.kind.clone()),
             Err(Failed { fault, .. }) => Some(kind_of(fault)),
@@ -152,7 +152,7 @@ async fn buffered(claim: Claim<'_>, limit: usize, headers: &HeaderMap, mut body:
 
 /// Lets the task that awaits the reply run before this one goes on: its client waits, the runtime has time. A plain wake, since
 /// tokio's own way to yield asks the kernel for events in between.
-async fn caller_first() {
+pub(super) async fn caller_first() {
     let mut yielded = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut yielded, true) {

@@ -25,22 +25,23 @@ use std::{
 /// Bytes of one request of the function to the platform.
 const PLANE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Our own: an answer that carries it is answered by the next event, as if `…/next` had been asked for right after it.
-const THEN_NEXT: HeaderName = HeaderName::from_static("myna-then");
+pub(super) const THEN_NEXT: HeaderName = HeaderName::from_static("myna-then");
 /// How long a second poll waits for the first one's connection to turn out to be dead.
 const TAKE_OVER: Duration = Duration::from_millis(10);
 
+/// What the invocation's requests begin with.
+pub(super) const INVOCATION: &str = "/2018-06-01/runtime/invocation/";
+
 pub(super) async fn route(core: &Arc<Core>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path();
+    if let Some(of_invocation) = path.strip_prefix(INVOCATION) {
+        return match (of_invocation, request.method()) {
+            ("next", &Method::GET) => next(core).await,
+            ("next", _) => answer::method_not_allowed(),
+            _ => invocation(core, request).await,
+        };
+    }
     if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
-        if let Some(of_invocation) = rest.strip_prefix("invocation/") {
-            if of_invocation == "next" {
-                return match *request.method() {
-                    Method::GET => next(core).await,
-                    _ => answer::method_not_allowed(),
-                };
-            }
-            return invocation(core, request).await;
-        }
         return match (request.method(), rest) {
             (&Method::POST, "init/error") => reply::init_error(core, request).await,
             _ => answer::not_found(),
@@ -75,25 +76,30 @@ async fn invocation(core: &Arc<Core>, request: Request<Incoming>) -> Answer {
     }
 }
 
-/// `GET …/next`: the earlier call is over and its slot free; wait for the next event, however long.
+/// `GET …/next`, as an answer.
 async fn next(core: &Arc<Core>) -> Answer {
+    match next_event(core).await {
+        Ok((bound, event, body)) => next::answer(&bound, &event, body, core.host.clock()),
+        Err(refused) => refused,
+    }
+}
+
+/// `GET …/next`: the earlier call is over and its slot free; wait for the next event, however long.
+pub(super) async fn next_event(core: &Core) -> Result<(Arc<Bound>, Event, Bytes), Answer> {
     if core.state().next.occupied() {
         // Either a runtime polls twice at once, or its first connection is dead and nobody has noticed yet.
         tokio::time::sleep(TAKE_OVER).await;
     }
-    let ticket = match arrive(core) {
-        Ok(ticket) => ticket,
-        Err(refused) => return refused,
-    };
+    let ticket = arrive(core)?;
     let _waiting = Waiting { core, ticket, which: Which::Next };
-    while let Some((event, bound)) = poll_fn(|cx| take(core, ticket, cx)).await {
-        match deliver(core, event, &bound).await {
-            Ok(answer) => return answer,
+    while let Some((mut event, bound)) = poll_fn(|cx| take(core, ticket, cx)).await {
+        match body_of(&mut event, &bound).await {
+            Ok(body) => return Ok((bound, event, body)),
             // The event couldn't be read. Nothing of it reached the runtime, which waits on.
             Err(fault) => core.state().give_up(fault),
         }
     }
-    answer::invalid_transition("Ready", "Running")
+    Err(answer::invalid_transition("Ready", "Running"))
 }
 
 /// A poll has come: is it its turn, and what does it end?
@@ -144,12 +150,11 @@ fn take(core: &Core, ticket: u64, cx: &mut Context<'_>) -> Poll<Option<(Event, A
     Poll::Ready(Some((event, bound)))
 }
 
-async fn deliver(core: &Core, mut event: Event, bound: &Bound) -> Result<Answer, Fault> {
-    let body = match std::mem::replace(&mut event.body, Body::Bytes(Bytes::new())) {
-        Body::Bytes(bytes) => bytes,
-        Body::Stream(stream) => reply::collect_stream(stream, bound.request_bytes_max).await?,
-    };
-    Ok(next::answer(bound, &event, body, core.host.clock()))
+async fn body_of(event: &mut Event, bound: &Bound) -> Result<Bytes, Fault> {
+    match std::mem::replace(&mut event.body, Body::Bytes(Bytes::new())) {
+        Body::Bytes(bytes) => Ok(bytes),
+        Body::Stream(stream) => reply::collect_stream(stream, bound.request_bytes_max).await,
+    }
 }
 
 /// `GET /myna/bind`, our own: a runtime without code waits for the unit that it will serve.

@@ -1,7 +1,7 @@
 //! The instance's listener and its connections. A runtime keeps one to three of them; SDKs inside the function open a few
 //! more. What a function opens beyond the limit waits unaccepted.
 
-use super::{routes, session::Core};
+use super::{routes, session::Core, short};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use model::{BoxIo, limits, ports::Listener};
@@ -45,18 +45,22 @@ async fn accept(core: Arc<Core>, listener: Box<dyn Listener>) {
 /// Errors of a connection are the other side's going away or its breach of HTTP; what they mean for an invocation was told
 /// to the state where it happened.
 async fn connection(core: Arc<Core>, io: BoxIo) {
+    let Some(io) = short::serve(&core, io).await else { return };
     let service = service_fn(move |request| {
         let core = core.clone();
         async move { Ok::<_, std::convert::Infallible>(routes::route(&core, request).await) }
     });
-    let _ = http1::Builder::new()
-        // As the reference spells them: some runtimes compare header names letter by letter.
-        .title_case_headers(true)
-        .auto_date_header(false)
-        .max_headers(limits::HEADERS_MAX)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(io), service)
-        .await;
+    // On the heap, since few connections come to it.
+    let serving = Box::pin(
+        http1::Builder::new()
+            // As the reference spells them: some runtimes compare header names letter by letter.
+            .title_case_headers(true)
+            .auto_date_header(false)
+            .max_headers(limits::HEADERS_MAX)
+            .max_buf_size(HEADER_BYTES_MAX)
+            .serve_connection(TokioIo::new(io), service),
+    );
+    let _ = serving.await;
 }
 
 /// A runtime may put an error's cause into a header of up to 1 MiB; hyper's buffer also decides how much of a body is read at
