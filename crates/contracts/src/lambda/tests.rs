@@ -439,3 +439,44 @@ async fn the_warm_loop_is_printed() {
     took.sort_unstable();
     println!("call → reply, one thread: p50 {:?}, min {:?}", took[took.len() / 2], took[0]);
 }
+
+/// Whatever way a connection's requests are written, and however they are cut, it answers each call once and in turn.
+#[tokio::test]
+async fn one_connection_may_change_its_way_of_writing() {
+    let (session, mut client) = Bench::ready(unit()).await;
+    let large = "x".repeat(900);
+    let plain = |id: &str, body: &str| {
+        format!("POST {API}/{id}/response HTTP/1.1\r\nHost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    };
+    let chunked = |id: &str, body: &str| {
+        let head = format!("POST {API}/{id}/response HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len())
+    };
+    for (n, way) in ["plain", "byte by byte", "plain", "then", "chunked", "plain", "then"].into_iter().enumerate() {
+        let call = session.call(event(format!("{{\"n\":{n},\"x\":\"{large}\"}}")));
+        let got = client.got().await;
+        assert!(got.text().starts_with(&format!("{{\"n\":{n},")), "{way}: {}", got.text());
+        let id = got.header("Lambda-Runtime-Aws-Request-Id").unwrap().to_owned();
+        let body = format!("\"{way} {n} {large}\"");
+        match way {
+            "byte by byte" => {
+                for byte in plain(&id, &body).as_bytes().chunks(7) {
+                    client.raw(byte).await;
+                    tokio::task::yield_now().await;
+                }
+            }
+            "then" => client.raw(plain(&id, &body).replacen("Host: x", "Host: x\r\nMyna-Then: next", 1)).await,
+            "chunked" => client.raw(chunked(&id, &body)).await,
+            // The next poll comes before the answer to this was read.
+            _ => client.raw(plain(&id, &body) + &format!("GET {API}/next HTTP/1.1\r\nHost: x\r\n\r\n")).await,
+        }
+        if way != "then" {
+            let answered = client.got().await;
+            assert_eq!((answered.status, answered.text()), (202, "{\"status\":\"OK\"}\n".to_owned()), "{way}");
+        }
+        if ["byte by byte", "chunked"].contains(&way) {
+            client.next().await;
+        }
+        assert_eq!(whole(call).await, (body, None, SlotEnd::Free), "{way}");
+    }
+}
