@@ -1,6 +1,7 @@
 //! Faults: something real is killed, flooded or filled while others work, and what must hold is counted.
 
 mod backlog;
+mod clocks;
 mod connections;
 mod deploys;
 mod disk;
@@ -24,4 +25,5 @@ pub const ALL: &[&[Test]] = &[
     connections::ALL,
     disk::ALL,
     pressed::ALL,
+    clocks::ALL,
 ];

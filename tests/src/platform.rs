@@ -120,6 +120,11 @@ impl Platform {
         self.options.args = args.iter().map(|a| (*a).to_owned()).collect();
     }
 
+    /// What starts it from the next start on: a program and its arguments, in front of its own.
+    pub fn set_through(&mut self, words: &[String]) {
+        self.options.through = words.to_vec();
+    }
+
     /// Starts it on its directory, for the first time or once more.
     pub fn start_again(&mut self) -> Result<()> {
         match self.launch()? {

@@ -25,6 +25,7 @@ const PACKAGES: &[(Seen, &str)] = &[
     (At("/usr/bin/curl"), "curl"),
     (At("/usr/bin/chromium"), "chromium"),
     (At("/usr/bin/chromedriver"), "chromium-driver"),
+    (At("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"), "libfaketime"),
     // What npm aws-lambda-ric is built with.
     (At("/usr/bin/autoconf"), "autoconf"),
     (At("/usr/bin/automake"), "automake"),

@@ -7,6 +7,8 @@
 use model::{Mono, queue::Lane};
 use std::{collections::BTreeMap, ops::Bound, time::Duration};
 
+/// However late the next event falls due: the wall clock, by which it does, may be set meanwhile.
+const LOOK_MAX: Duration = Duration::from_secs(10);
 /// Events of one lane that are read at once.
 const BATCH_MAX: usize = 64;
 const HELD_MIN: Duration = Duration::from_millis(100);
@@ -87,7 +89,7 @@ impl Lanes {
         let one = |o: &One| match (o.paused, o.hungry, o.due_ms) {
             (true, ..) => None,
             (_, true, _) => Some(o.not_before.since(now)),
-            (_, _, due) => due.map(|due| Duration::from_millis(due.saturating_sub(wall_ms).max(1))),
+            (_, _, due) => due.map(|due| Duration::from_millis(due.saturating_sub(wall_ms).max(1)).min(LOOK_MAX)),
         };
         self.all.values().filter_map(one).min()
     }
@@ -207,5 +209,9 @@ mod tests {
         lanes.took(&lane("a"), 4, 0, Some(1500));
         assert_eq!(lanes.next(at(0), 1000), Next::Wait(Some(Duration::from_millis(500))));
         assert_eq!(lanes.next(at(500), 1500), Next::Take(lane("a"), 4));
+        // Somebody may set the wall clock ahead meanwhile.
+        lanes.took(&lane("a"), 4, 0, Some(1_000_000));
+        assert_eq!(lanes.next(at(500), 1500), Next::Wait(Some(LOOK_MAX)));
+        assert_eq!(lanes.next(at(501), 1_000_000), Next::Take(lane("a"), 4));
     }
 }
