@@ -1,6 +1,6 @@
 //! The platform killed while it changes things.
 
-use myna_tests::{Platform, Result, Test, Value, ensure, json, rounds, scaled, tests};
+use myna_tests::{Options, Platform, Result, Test, Value, ensure, json, processes, rounds, scaled, tests};
 use std::{
     fs,
     path::Path,
@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-pub const ALL: &[Test] =
-    tests![killed_while_deploying_the_old_version_or_the_new_one_serves, a_row_of_kills_leaves_nothing_behind];
+pub const ALL: &[Test] = tests![
+    killed_while_deploying_the_old_version_or_the_new_one_serves,
+    a_row_of_kills_leaves_nothing_behind,
+    functions_that_come_and_go_leave_nothing_behind,
+];
 
 fn source(n: u32) -> String {
     format!("def handler(event, context):\n    return {n}\n# {}\n", "padding ".repeat(20_000))
@@ -108,5 +111,65 @@ fn a_row_of_kills_leaves_nothing_behind() -> Result<()> {
     ensure!(found.is_empty(), "half done and left: {found:?}");
     let status = myna.stop()?;
     ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+/// What one platform holds.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    resident: u64,
+    descriptors: usize,
+    processes: usize,
+    packages: usize,
+}
+
+fn held(myna: &Platform) -> Result<Held> {
+    let packages = fs::read_dir(myna.dir().join("packages"))?.flatten().filter_map(|tenant| fs::read_dir(tenant.path()).ok());
+    Ok(Held {
+        resident: processes::resident(myna.pid())?,
+        descriptors: fs::read_dir(format!("/proc/{}/fd", myna.pid()))?.count(),
+        processes: processes::below(myna.pid()).len(),
+        packages: packages.map(Iterator::count).sum(),
+    })
+}
+
+// F61: shortened to some rounds, the first of which fills what is filled once; in soak for as long as it is given.
+fn functions_that_come_and_go_leave_nothing_behind() -> Result<()> {
+    const EACH: usize = 20;
+    const MIB: u64 = 1 << 20;
+    let config = Some("[engine]\nprestarted = 0\n".to_owned());
+    let myna = Platform::start_with(Options { config, ..Options::default() })?;
+    let before = held(&myna)?;
+    let (mut first, mut last) = (None, before);
+    for round in rounds("deploys and deletes", 4, Duration::from_secs(900)) {
+        thread::scope(|s| -> Result<()> {
+            let all: Vec<_> = (0..EACH)
+                .map(|n| {
+                    let myna = &myna;
+                    s.spawn(move || -> Result<()> {
+                        let f = myna.python(&format!("passing-{n}"), &source(1))?;
+                        ensure!(f.call(json!({}))? == 1);
+                        f.api("POST", "/versions", &json!({}))?;
+                        f.api("POST", "/aliases", &json!({"Name": "live", "FunctionVersion": "1"}))?;
+                        f.api("DELETE", "", &Value::Null).map(drop)
+                    })
+                })
+                .collect();
+            all.into_iter().try_for_each(|t| t.join().expect("a deployer does not panic"))
+        })?;
+        let alive = || processes::with_environment("AWS_LAMBDA_FUNCTION_NAME=passing-");
+        ensure!(processes::soon(|| alive().is_empty()), "round {round}: instances of deleted functions are alive: {:?}", alive());
+        last = held(&myna)?;
+        first.get_or_insert(last);
+    }
+    let first = first.unwrap_or(before);
+    println!("before {before:?}, after a round {first:?}, after all {last:?}");
+    ensure!(last.resident < first.resident + 16 * MIB, "memory grows: {first:?}, {last:?}");
+    // A few sandboxes are kept ready for whoever comes next.
+    ensure!(last.processes < EACH, "processes stay: {first:?}, {last:?}");
+    ensure!(last.descriptors < first.descriptors + EACH, "descriptors stay open: {first:?}, {last:?}");
+    ensure!(last.packages == first.packages, "the same package is kept more than once: {first:?}, {last:?}");
+    let listed = myna.verb(&["list"])?;
+    ensure!(listed.as_array().is_some_and(Vec::is_empty), "{listed}");
     Ok(())
 }
