@@ -13,6 +13,7 @@ mod first_start;
 mod frameworks;
 mod layers;
 mod mistakes;
+mod permissions;
 mod plain_user;
 mod runtimes;
 mod sdk;
@@ -32,6 +33,7 @@ pub const ALL: &[&[Test]] = &[
     versions::ALL,
     upstream::ALL,
     urls::ALL,
+    permissions::ALL,
     amazon::ALL,
     shims::ALL,
     runtimes::EACH,

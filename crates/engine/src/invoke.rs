@@ -70,27 +70,32 @@ impl Engine {
             Trigger::Url => function.actions.url,
         };
         let qualifier = target.qualifier.as_deref().unwrap_or_default();
-        let policy = function.policies.get(qualifier).map(|p| &**p);
-        let decide = |resource: &str| {
-            let context: Vec<(&str, &str)> = target.context.iter().map(|(k, v)| (*k, &**v)).collect();
-            let ask = Ask {
-                principal: &target.caller,
-                action,
-                resource,
-                owner: &function.tenant,
-                resource_policy: policy,
-                context: &context,
-            };
-            self.parts.policy.decide(&ask)
+        let qualified: String;
+        let resource = match qualifier {
+            "" => &*function.resource_name,
+            q => {
+                qualified = format!("{}:{q}", function.resource_name);
+                &*qualified
+            }
         };
-        let decision = match qualifier {
-            "" => decide(&function.resource_name),
-            q => decide(&format!("{}:{q}", function.resource_name)),
+        let context: Vec<(&str, &str)> = target.context.iter().map(|(k, v)| (*k, &**v)).collect();
+        let ask = Ask {
+            principal: &target.caller,
+            action,
+            resource,
+            owner: &function.tenant,
+            resource_policy: function.policies.get(qualifier),
+            trust: false,
+            context: &context,
+            now_ms: self.parts.clock.wall_ms(),
         };
-        if decision.allowed() {
+        let verdict = self.parts.policy.explain(&ask);
+        if verdict.decision.allowed() {
             return Ok(());
         }
-        Err(Fault::new(Cause::Denied, format!("not allowed to {action} on {}", function.resource_name)).detail(action))
+        let why = verdict.reason(action);
+        Err(Fault::new(Cause::Denied, format!("not authorized to perform: {action} on resource: {resource} {why}"))
+            .detail(action))
     }
 
     /// Authorise, resolve, admit, run.

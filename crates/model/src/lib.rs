@@ -18,7 +18,7 @@ pub mod queue;
 pub mod resource;
 pub mod sandbox;
 
-pub use access::{Ask, Credential, Decision, Principal, Verified};
+pub use access::{Ask, Because, Credential, Decision, DocumentKind, Holder, Principal, Session, User, Verdict, Verified};
 pub use catalog::{Function, ModelOp, Package, Target, Unit};
 pub use clock::{Clock, Mono};
 pub use event::{Body, Call, Cancel, Event, Failed, Frame, FrameStream, Head, Outcome, Reply, ReplyBody, ReplyHead};

@@ -4,8 +4,8 @@
 //! Dropping the future of `create`, `start` or `open` undoes all that it began (process, mount, uid, claim).
 
 use crate::{
-    Ask, BoxIo, Credential, Decision, Event, Fault, Fut, InstanceId, InvocationId, Key, ModelOp, Principal, Resource, Target,
-    TenantId, Unit, Verified, Write,
+    Ask, Because, BoxIo, Credential, Decision, DocumentKind, Event, Fault, Fut, InstanceId, InvocationId, Key, ModelOp,
+    Principal, Resource, Target, TenantId, Unit, Verdict, Verified, Write,
     event::{Call, Record},
     log::{LogLine, LogRecord, Stream},
     queue::{Accept, Control, EventQuery, EventView, Finished, Lane, LaneView, NewEvent, Settled, Taken, Tell},
@@ -226,6 +226,15 @@ pub struct UsageHour {
 /// Who may do what. Pure: documents in, decision out.
 pub trait Policy: Send + Sync {
     fn decide(&self, ask: &Ask<'_>) -> Decision;
+    /// As [`Policy::decide`], with the reason of a denial.
+    fn explain(&self, ask: &Ask<'_>) -> Verdict {
+        Verdict { decision: self.decide(ask), because: Because::Identity }
+    }
+    /// Is this a document that the evaluator can read, and of this kind? The error names the place and the problem.
+    fn validate(&self, document: &str, kind: DocumentKind) -> Result<(), String> {
+        let _ = (document, kind);
+        Ok(())
+    }
 }
 
 /// Keys and what they stand for.

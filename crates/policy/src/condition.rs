@@ -1,65 +1,34 @@
-//! Conditions (IAM User Guide, "Condition operators").
+//! Conditions (IAM User Guide, "Condition operators" and "Multivalued context keys").
 
-use crate::pattern::{Pattern, Truth, glob};
-
-/// Keys whose absence from a request means something, since the platform sets them whenever they apply. Any other key that a
-/// request doesn't carry is unknown.
-const KNOWN_KEYS: &[&str] = &[
-    "lambda:FunctionUrlAuthType",
-    "lambda:InvokedViaFunctionUrl",
-    "aws:SourceArn",
-    "aws:SourceAccount",
-    "aws:PrincipalArn",
-    "aws:PrincipalAccount",
-];
-
-/// Operators that AWS has, and that a document may therefore hold, without this evaluator knowing them.
-const FOREIGN: &[&str] = &[
-    "NumericEquals",
-    "NumericNotEquals",
-    "NumericLessThan",
-    "NumericLessThanEquals",
-    "NumericGreaterThan",
-    "NumericGreaterThanEquals",
-    "DateEquals",
-    "DateNotEquals",
-    "DateLessThan",
-    "DateLessThanEquals",
-    "DateGreaterThan",
-    "DateGreaterThanEquals",
-    "BinaryEquals",
-    "IpAddress",
-    "NotIpAddress",
-];
+use crate::{
+    compare::Test,
+    context::{Context, Found},
+    pattern::{Pattern, Truth},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Test {
-    Equals,
-    EqualsFold,
-    Like,
-    Arn,
-    Null,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Operator {
-    Known {
-        test: Test,
-        negated: bool,
-        if_exists: bool,
-    },
-    /// AWS's, and not ours.
-    Foreign,
-    /// Nobody's.
-    Bogus,
+enum Set {
+    /// The request has one value.
+    No,
+    Any,
+    All,
 }
 
 /// One key under one operator: all values that it may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    operator: Operator,
+    /// `None`: no operator of this name exists.
+    operator: Option<Operator>,
     key: Box<str>,
     values: Vec<Pattern>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Operator {
+    set: Set,
+    test: Test,
+    negated: bool,
+    if_exists: bool,
 }
 
 impl Condition {
@@ -67,94 +36,60 @@ impl Condition {
         Self { operator: Operator::of(operator), key: key.into(), values }
     }
 
-    /// The operator is one that AWS has.
+    /// The operator is one that exists.
     pub fn is_named_rightly(&self) -> bool {
-        self.operator != Operator::Bogus
+        self.operator.is_some()
     }
 
     pub fn holds(&self, context: &Context<'_>) -> Truth {
-        let Operator::Known { test, negated, if_exists } = self.operator else { return Truth::Unknown };
-        let value = context.get(&self.key);
-        let known = value.is_some() || KNOWN_KEYS.iter().any(|k| k.eq_ignore_ascii_case(&self.key));
-        if !known {
-            return Truth::Unknown;
+        let Some(operator) = self.operator else { return Truth::Unknown };
+        let found = match context.find(&self.key) {
+            Found::Unknown => return Truth::Unknown,
+            found if operator.test == Test::Null => return self.null(&found),
+            Found::Absent => return operator.of_nothing(),
+            Found::These(values) => values,
+        };
+        // Negated operators name what must not be there: no value of the request may be one of these.
+        let fits = |value: &str| {
+            let found = Truth::any(self.values.iter().map(|v| operator.test.on(v, value, context)));
+            if operator.negated { found.not() } else { found }
+        };
+        match (operator.set, &found[..]) {
+            (Set::No, [one]) => fits(one),
+            // What an operator for one value makes of several is nowhere written.
+            (Set::No, _) => Truth::Unknown,
+            (Set::Any, all) => Truth::any(all.iter().map(|v| fits(v))),
+            (Set::All, all) => Truth::all(all.iter().map(|v| fits(v))),
         }
-        if test == Test::Null {
-            let absent = if value.is_none() { "true" } else { "false" };
-            return Truth::any(self.values.iter().map(|v| v.text().eq_ignore_ascii_case(absent).into()));
-        }
-        let Some(value) = value else { return (if_exists || negated).into() };
-        let found = Truth::any(self.values.iter().map(|v| test.on(v, value)));
-        if negated { found.not() } else { found }
+    }
+
+    fn null(&self, found: &Found<'_>) -> Truth {
+        let absent = if *found == Found::Absent { "true" } else { "false" };
+        Truth::any(self.values.iter().map(|v| v.text().eq_ignore_ascii_case(absent).into()))
     }
 }
 
 impl Operator {
-    fn of(name: &str) -> Self {
-        let (base, if_exists) = name.strip_suffix("IfExists").map_or((name, false), |base| (base, true));
-        let (test, negated) = match base {
-            "StringEquals" => (Test::Equals, false),
-            "StringNotEquals" => (Test::Equals, true),
-            "StringEqualsIgnoreCase" | "Bool" => (Test::EqualsFold, false),
-            "StringNotEqualsIgnoreCase" => (Test::EqualsFold, true),
-            "StringLike" => (Test::Like, false),
-            "StringNotLike" => (Test::Like, true),
-            "ArnEquals" | "ArnLike" => (Test::Arn, false),
-            "ArnNotEquals" | "ArnNotLike" => (Test::Arn, true),
-            "Null" if !if_exists => (Test::Null, false),
-            // Sets of values need a request that has sets.
-            _ => {
-                let plain = base.strip_prefix("ForAnyValue:").or_else(|| base.strip_prefix("ForAllValues:"));
-                let known = plain.is_some_and(|p| Operator::of(p) != Operator::Bogus) || FOREIGN.contains(&base);
-                return if known { Operator::Foreign } else { Operator::Bogus };
-            }
+    fn of(name: &str) -> Option<Self> {
+        let (set, base) = match name.split_once(':') {
+            None => (Set::No, name),
+            Some(("ForAnyValue", base)) => (Set::Any, base),
+            Some(("ForAllValues", base)) => (Set::All, base),
+            Some(_) => return None,
         };
-        Operator::Known { test, negated, if_exists }
+        let (base, if_exists) = base.strip_suffix("IfExists").map_or((base, false), |base| (base, true));
+        let (test, negated) = Test::of(base)?;
+        // Whether a key is there is neither asked of each value nor only if it is there.
+        let plain = set == Set::No && !if_exists;
+        (test != Test::Null || plain).then_some(Operator { set, test, negated, if_exists })
     }
-}
 
-impl Test {
-    fn on(self, pattern: &Pattern, value: &str) -> Truth {
-        if pattern.matches("") == Truth::Unknown {
-            return Truth::Unknown;
+    /// The key isn't in the request.
+    fn of_nothing(self) -> Truth {
+        match self.set {
+            Set::All => Truth::Yes,
+            Set::Any => self.if_exists.into(),
+            Set::No => (self.if_exists || self.negated).into(),
         }
-        match self {
-            Test::Equals => (pattern.text() == value).into(),
-            Test::EqualsFold => pattern.text().eq_ignore_ascii_case(value).into(),
-            Test::Like => pattern.matches(value),
-            Test::Arn => arn_like(pattern.text(), value).into(),
-            Test::Null => Truth::Unknown,
-        }
-    }
-}
-
-/// Each of an ARN's six parts fits by itself: a star doesn't reach over a colon.
-fn arn_like(pattern: &str, value: &str) -> bool {
-    let (mut p, mut v) = (pattern.splitn(6, ':'), value.splitn(6, ':'));
-    loop {
-        match (p.next(), v.next()) {
-            (None, None) => return true,
-            (Some(p), Some(v)) if glob(p.as_bytes(), v.as_bytes(), false) => {}
-            _ => return false,
-        }
-    }
-}
-
-/// What is known of a request.
-pub struct Context<'a> {
-    pub given: &'a [(&'a str, &'a str)],
-    pub principal_arn: Option<String>,
-    pub principal_account: Option<&'a str>,
-}
-
-impl Context<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        if key.eq_ignore_ascii_case("aws:PrincipalArn") {
-            return self.principal_arn.as_deref();
-        }
-        if key.eq_ignore_ascii_case("aws:PrincipalAccount") {
-            return self.principal_account;
-        }
-        self.given.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| *v)
     }
 }

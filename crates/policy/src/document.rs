@@ -1,6 +1,7 @@
 //! A policy document, parsed strictly: what isn't part of the language is an error that names its place.
 
 use crate::{condition::Condition, json::Json, pattern::Pattern, principal::Named};
+use model::DocumentKind as Kind;
 
 const STATEMENTS_MAX: usize = 200;
 /// Strings in one element.
@@ -16,16 +17,6 @@ pub enum Error {
 
 fn wrong<T>(at: &str, problem: impl Into<String>) -> Result<T, Error> {
     Err(Error::Field { at: at.into(), problem: problem.into() })
-}
-
-/// What a document hangs on decides what it must say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A role's: who is the role itself.
-    Identity,
-    /// Who a role trusts: on what is the role itself.
-    Trust,
-    Resource,
 }
 
 /// A parsed policy.
@@ -50,15 +41,18 @@ pub(crate) struct Listed<T> {
     pub these: Vec<T>,
 }
 
+type Make = fn(&str) -> Pattern;
+
 impl Document {
     pub fn parse(text: &str) -> Result<Document, Error> {
         let Json::Object(entries) = Json::parse(text).map_err(Error::Json)? else {
             return wrong("document", "is not an object");
         };
         let mut statements = None;
+        let mut old = true;
         for (key, value) in entries {
             match (&*key, value) {
-                ("Version", Json::Text(v)) if v == "2012-10-17" || v == "2008-10-17" => {}
+                ("Version", Json::Text(v)) if v == "2012-10-17" || v == "2008-10-17" => old = v == "2008-10-17",
                 ("Version", _) => return wrong("Version", "must be \"2012-10-17\""),
                 ("Id", Json::Text(_)) => {}
                 ("Id", other) => return wrong("Id", format!("must be a string, not {}", other.kind())),
@@ -72,7 +66,9 @@ impl Document {
         if list.is_empty() || list.len() > STATEMENTS_MAX {
             return wrong("Statement", format!("must hold 1 to {STATEMENTS_MAX} statements"));
         }
-        let parse = |(i, json)| Statement::parse(json, &format!("Statement[{i}]"));
+        // Without a version it is of the first, which knows no variables.
+        let make: Make = if old { Pattern::plain } else { Pattern::new };
+        let parse = |(i, json)| Statement::parse(json, &format!("Statement[{i}]"), make);
         Ok(Document { statements: list.into_iter().enumerate().map(parse).collect::<Result<_, _>>()? })
     }
 
@@ -99,7 +95,7 @@ impl Document {
 }
 
 impl Statement {
-    fn parse(json: Json, at: &str) -> Result<Statement, Error> {
+    fn parse(json: Json, at: &str, make: Make) -> Result<Statement, Error> {
         let Json::Object(entries) = json else { return wrong(at, format!("must be an object, not {}", json.kind())) };
         let (mut deny, mut who, mut actions, mut resources, mut conditions) = (None, None, None, None, Vec::new());
         for (key, value) in entries {
@@ -111,9 +107,13 @@ impl Statement {
                 ("Effect", Json::Text(effect)) if effect == "Allow" || effect == "Deny" => deny = Some(effect == "Deny"),
                 ("Effect", _) => return wrong(&at, "must be \"Allow\" or \"Deny\""),
                 ("Principal" | "NotPrincipal", value) => once(&mut who, Listed { not, these: principals(value, &at)? }, &at)?,
-                ("Action" | "NotAction", value) => once(&mut actions, Listed { not, these: action_patterns(value, &at)? }, &at)?,
-                ("Resource" | "NotResource", value) => once(&mut resources, Listed { not, these: patterns(value, &at)? }, &at)?,
-                ("Condition", value) => conditions = parse_conditions(value, &at)?,
+                ("Action" | "NotAction", value) => {
+                    once(&mut actions, Listed { not, these: action_patterns(value, &at, make)? }, &at)?
+                }
+                ("Resource" | "NotResource", value) => {
+                    once(&mut resources, Listed { not, these: patterns(value, &at, make)? }, &at)?
+                }
+                ("Condition", value) => conditions = parse_conditions(value, &at, make)?,
                 _ => return wrong(&at, "is no element of a statement"),
             }
         }
@@ -151,20 +151,20 @@ fn texts(json: Json, at: &str) -> Result<Vec<String>, Error> {
     list.into_iter().map(text).collect()
 }
 
-fn patterns(json: Json, at: &str) -> Result<Vec<Pattern>, Error> {
+fn patterns(json: Json, at: &str, make: Make) -> Result<Vec<Pattern>, Error> {
     let texts = texts(json, at)?;
     match texts.iter().find(|t| *t != "*" && !t.starts_with("arn:") && !t.starts_with("${")) {
         Some(bad) => wrong(at, format!("{bad:?} is neither an ARN nor \"*\"")),
-        None => Ok(texts.iter().map(|t| Pattern::new(t)).collect()),
+        None => Ok(texts.iter().map(|t| make(t)).collect()),
     }
 }
 
-fn action_patterns(json: Json, at: &str) -> Result<Vec<Pattern>, Error> {
+fn action_patterns(json: Json, at: &str, make: Make) -> Result<Vec<Pattern>, Error> {
     let texts = texts(json, at)?;
     let good = |t: &str| t == "*" || t.split_once(':').is_some_and(|(service, name)| !service.is_empty() && !name.is_empty());
     match texts.iter().find(|t| !good(t)) {
         Some(bad) => wrong(at, format!("{bad:?} is not of the form service:Action")),
-        None => Ok(texts.iter().map(|t| Pattern::new(t)).collect()),
+        None => Ok(texts.iter().map(|t| make(t)).collect()),
     }
 }
 
@@ -188,29 +188,29 @@ fn principals(json: Json, at: &str) -> Result<Vec<Named>, Error> {
     Ok(named)
 }
 
-fn parse_conditions(json: Json, at: &str) -> Result<Vec<Condition>, Error> {
+fn parse_conditions(json: Json, at: &str, make: Make) -> Result<Vec<Condition>, Error> {
     let Json::Object(operators) = json else { return wrong(at, format!("must be an object, not {}", json.kind())) };
     let mut conditions = Vec::new();
     for (operator, keys) in operators {
         let at = format!("{at}.{operator}");
         let Json::Object(keys) = keys else { return wrong(&at, format!("must be an object, not {}", keys.kind())) };
         for (key, values) in keys {
-            conditions.push(Condition::new(&operator, &key, condition_values(values, &format!("{at}.{key}"))?));
+            conditions.push(Condition::new(&operator, &key, condition_values(values, &format!("{at}.{key}"), make)?));
         }
     }
     Ok(conditions)
 }
 
 /// Numbers and booleans count as their text.
-fn condition_values(json: Json, at: &str) -> Result<Vec<Pattern>, Error> {
+fn condition_values(json: Json, at: &str, make: Make) -> Result<Vec<Pattern>, Error> {
     let list = if let Json::List(list) = json { list } else { vec![json] };
     if list.len() > VALUES_MAX {
         return wrong(at, format!("must hold at most {VALUES_MAX} values"));
     }
     let value = |item| match item {
-        Json::Text(text) => Ok(Pattern::new(&text)),
-        Json::Bool(b) => Ok(Pattern::new(if b { "true" } else { "false" })),
-        Json::Number(n) => Ok(Pattern::new(&n.to_string())),
+        Json::Text(text) => Ok(make(&text)),
+        Json::Bool(b) => Ok(make(if b { "true" } else { "false" })),
+        Json::Number(n) => Ok(make(&n.to_string())),
         other => wrong(at, format!("must hold strings, numbers or booleans, not {}", other.kind())),
     };
     list.into_iter().map(value).collect()

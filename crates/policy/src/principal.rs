@@ -1,7 +1,11 @@
 //! Who a statement of a resource policy is about (IAM User Guide, "AWS JSON policy elements: Principal").
 
-use crate::pattern::{Pattern, Truth};
-use model::Principal;
+use crate::{
+    context::Context,
+    pattern::{Pattern, Truth},
+};
+use model::{Holder, Principal, TenantId, User};
+use std::borrow::Cow;
 
 /// One entry of a Principal element.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +28,10 @@ pub enum Fit {
     Perhaps,
     /// The caller's account is meant: it may pass the right on by its own policies.
     Account,
+    /// The role that the caller has, or everybody: what narrows the caller narrows this too.
     Caller,
+    /// Exactly this caller, a user or a session by its own ARN: nothing narrows it.
+    Itself,
 }
 
 impl Named {
@@ -43,13 +50,18 @@ impl Named {
         }
     }
 
-    pub fn fit(&self, caller: &Principal) -> Fit {
+    pub fn fit(&self, caller: &Principal, context: &Context<'_>) -> Fit {
         match (self, caller) {
             (Named::Everybody, _) => Fit::Caller,
-            (Named::Account(account), Principal::Root { tenant }) if **account == *tenant.as_str() => Fit::Caller,
-            (Named::Account(account), Principal::Role { tenant, .. }) if **account == *tenant.as_str() => Fit::Account,
-            (Named::Arn(pattern), Principal::Root { .. } | Principal::Role { .. }) => fit_arn(pattern, caller),
-            (Named::Service(pattern), Principal::Service { name }) => of(pattern.matches(name)),
+            (Named::Account(account), caller) if caller.tenant().is_some_and(|t| *t.as_str() == **account) => {
+                if is_root(caller) {
+                    Fit::Caller
+                } else {
+                    Fit::Account
+                }
+            }
+            (Named::Arn(pattern), caller) if caller.tenant().is_some() => fit_arn(pattern, caller, context),
+            (Named::Service(pattern), Principal::Service { name }) => of(pattern.matches(name, context)),
             _ => Fit::No,
         }
     }
@@ -63,13 +75,30 @@ fn of(truth: Truth) -> Fit {
     }
 }
 
-fn fit_arn(pattern: &Pattern, caller: &Principal) -> Fit {
+fn fit_arn(pattern: &Pattern, caller: &Principal, context: &Context<'_>) -> Fit {
     let Some(own) = arn(caller) else { return Fit::No };
-    match of(pattern.matches(&own)) {
+    let fit = of(pattern.matches(&own, context));
+    match (fit, caller) {
+        (Fit::Caller, _) if user(caller).is_some() => Fit::Itself,
+        (Fit::No, Principal::Session(session)) => match &session.holder {
+            Holder::Role { arn, session: name, .. } => {
+                let this = session_arn(&session.tenant, arn, name);
+                match of(pattern.matches(&this, context)) {
+                    Fit::Caller => Fit::Itself,
+                    other => other,
+                }
+            }
+            _ => Fit::No,
+        },
         // A session of the role, by a name that only the dialect knows.
-        Fit::No if session_of(pattern.text(), &own) => Fit::Perhaps,
-        fit => fit,
+        (Fit::No, Principal::Role { .. }) if session_of(pattern.text(), &own) => Fit::Perhaps,
+        (fit, _) => fit,
     }
+}
+
+fn session_arn(tenant: &TenantId, role: &str, session: &str) -> String {
+    let name = role.rsplit('/').next().unwrap_or_default();
+    format!("arn:aws:sts::{tenant}:assumed-role/{name}/{session}")
 }
 
 /// `arn:aws:sts::ID:assumed-role/NAME/SESSION` is a session of `arn:aws:iam::ID:role/…NAME`.
@@ -82,12 +111,40 @@ fn session_of(text: &str, role: &str) -> bool {
     }
 }
 
-/// The ARN of a caller that has one.
-pub fn arn(caller: &Principal) -> Option<String> {
+/// The account's administrator, by key or by token.
+pub fn is_root(caller: &Principal) -> bool {
     match caller {
-        Principal::Root { tenant } => Some(format!("arn:aws:iam::{tenant}:root")),
-        Principal::Role { role, .. } if role.starts_with("arn:") => Some(role.to_string()),
-        Principal::Role { tenant, role, .. } => Some(format!("arn:aws:iam::{tenant}:role/{role}")),
+        Principal::Root { .. } => true,
+        Principal::Session(session) => session.holder == Holder::Root,
+        _ => false,
+    }
+}
+
+/// The user that asks, by key or by token.
+pub fn user(caller: &Principal) -> Option<&User> {
+    match caller {
+        Principal::User(user) => Some(user),
+        Principal::Session(session) => match &session.holder {
+            Holder::User(user) => Some(user),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The ARN of a caller that has one; of a session, its role's.
+pub fn arn(caller: &Principal) -> Option<Cow<'_, str>> {
+    let root = |tenant: &TenantId| Some(Cow::Owned(format!("arn:aws:iam::{tenant}:root")));
+    match caller {
+        Principal::Root { tenant } => root(tenant),
+        Principal::User(user) => Some(Cow::Borrowed(&user.arn)),
+        Principal::Session(session) => match &session.holder {
+            Holder::Root => root(&session.tenant),
+            Holder::User(user) => Some(Cow::Borrowed(&user.arn)),
+            Holder::Role { arn, .. } => Some(Cow::Borrowed(arn)),
+        },
+        Principal::Role { role, .. } if role.starts_with("arn:") => Some(Cow::Borrowed(role)),
+        Principal::Role { tenant, role, .. } => Some(Cow::Owned(format!("arn:aws:iam::{tenant}:role/{role}"))),
         Principal::Anonymous | Principal::Service { .. } => None,
     }
 }

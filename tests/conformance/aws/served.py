@@ -13,6 +13,8 @@ NAME = {"FunctionName": "f"}
 HANDLER = "def handler(event, context):\n    print('seen by the logs')\n    return event\n"
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]})
+ANYBODY = json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]})
 RIGHTS = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}]})
 
 
@@ -180,8 +182,68 @@ def roles(wire):
     wire.call("GetRolePolicy", **role, PolicyName="p")
     wire.call("ListRolePolicies", **role)
     wire.call("ListAttachedRolePolicies", **role)
-    wire.call("DeleteRolePolicy", **role, PolicyName="p")
-    wire.call("DeleteRole", **role)
+    wire.call("UpdateRole", **role, MaxSessionDuration=7200)
+    wire.call("UpdateRoleDescription", **role, Description="e")
+    wire.call("UpdateAssumeRolePolicy", **role, PolicyDocument=ANYBODY)
+    wire.call("TagRole", **role, Tags=[{"Key": "l", "Value": "w"}])
+    wire.call("ListRoleTags", **role)
+    wire.call("UntagRole", **role, TagKeys=["l"])
+
+
+def managed(wire):
+    policy = wire.call("CreatePolicy", PolicyName="m", Path="/p/", Description="d", PolicyDocument=RIGHTS, Tags=[{"Key": "k", "Value": "v"}])
+    arn = {"PolicyArn": policy["Policy"]["Arn"]}
+    wire.call("CreatePolicyVersion", **arn, PolicyDocument=RIGHTS, SetAsDefault=True)
+    wire.call("SetDefaultPolicyVersion", **arn, VersionId="v1")
+    wire.call("GetPolicyVersion", **arn, VersionId="v2")
+    wire.call("ListPolicyVersions", **arn)
+    wire.call("DeletePolicyVersion", **arn, VersionId="v2")
+    wire.call("GetPolicy", **arn)
+    wire.call("ListPolicies")
+    for kind in ("Role", "User"):
+        who = {f"{kind}Name": kind[0].lower()}
+        wire.call(f"Attach{kind}Policy", **who, **arn)
+        wire.call(f"ListAttached{kind}Policies", **who)
+        wire.call(f"Put{kind}PermissionsBoundary", **who, PermissionsBoundary=arn["PolicyArn"])
+        wire.call(f"Get{kind}", **who)
+    wire.call("ListEntitiesForPolicy", **arn)
+    for kind in ("Role", "User"):
+        who = {f"{kind}Name": kind[0].lower()}
+        wire.call(f"Delete{kind}PermissionsBoundary", **who)
+        wire.call(f"Detach{kind}Policy", **who, **arn)
+    wire.call("DeletePolicy", **arn)
+
+
+def users(wire):
+    user = {"UserName": "u"}
+    wire.call("CreateUser", **user, Path="/p/", Tags=[{"Key": "k", "Value": "v"}])
+    wire.call("GetUser")
+    wire.call("ListUsers")
+    wire.call("UpdateUser", **user, NewPath="/q/")
+    wire.call("PutUserPolicy", **user, PolicyName="p", PolicyDocument=RIGHTS)
+    wire.call("GetUserPolicy", **user, PolicyName="p")
+    wire.call("ListUserPolicies", **user)
+    wire.call("DeleteUserPolicy", **user, PolicyName="p")
+    wire.call("TagUser", **user, Tags=[{"Key": "l", "Value": "w"}])
+    wire.call("ListUserTags", **user)
+    wire.call("UntagUser", **user, TagKeys=["l"])
+    key = {"AccessKeyId": wire.call("CreateAccessKey", **user)["AccessKey"]["AccessKeyId"]}
+    wire.call("ListAccessKeys", **user)
+    wire.call("UpdateAccessKey", **user, **key, Status="Inactive")
+    wire.call("DeleteAccessKey", **user, **key)
+
+
+def people(wire, sts):
+    roles(wire)
+    users(wire)
+    managed(wire)
+    wire.call("GetAccountSummary")
+    arn = wire.call("GetRole", RoleName="r")["Role"]["Arn"]
+    sts.call("AssumeRole", RoleArn=arn, RoleSessionName="s", Policy=RIGHTS)
+    sts.call("GetSessionToken")
+    wire.call("DeleteRolePolicy", RoleName="r", PolicyName="p")
+    wire.call("DeleteRole", RoleName="r")
+    wire.call("DeleteUser", UserName="u")
 
 
 def main():
@@ -195,7 +257,7 @@ def main():
     sources(lam)
     logs(log, lam)
     sts.call("GetCallerIdentity")
-    roles(iam)
+    people(iam, sts)
     lam.call("DeleteAlias", **NAME, Name="live")
     lam.call("DeleteFunction", **NAME)
     compared = sum(wire.check() for wire in (lam, log, sts, iam))

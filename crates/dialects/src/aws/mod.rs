@@ -5,6 +5,7 @@
 //! body; a function's own role reaches the data plane only; what an operation can't honour is refused by name, never ignored
 //! with a success.
 
+mod access;
 mod check;
 mod eventstream;
 mod fault;
@@ -27,8 +28,10 @@ mod upstream;
 mod url;
 mod xml;
 
+pub use iam::{Held, held};
 pub use lambda::{Mapped, RESERVED, map_layer, mapped_layers};
-pub use rows::role_documents;
+pub use rows::USER;
+pub use sts::{CREDENTIALS, credential};
 
 use bytes::Bytes;
 use fault::{Protocol, WireError};
@@ -87,7 +90,7 @@ impl Aws {
         let result = match &*service {
             "lambda" => lambda::handle(asked).await,
             "logs" => Box::pin(logs::handle(asked)).await,
-            "sts" => sts::handle(&asked),
+            "sts" => Box::pin(sts::handle(&asked)).await,
             "iam" => Box::pin(iam::handle(&asked)).await,
             other => Box::pin(upstream::handle(&asked, other)).await,
         };
@@ -191,6 +194,7 @@ fn front_end_code(detail: &str) -> Option<&'static str> {
         "UnrecognizedClientException",
         "InvalidClientTokenId",
         "ExpiredTokenException",
+        "ExpiredToken",
         "RequestExpired",
         "AccessDeniedException",
     ];
@@ -202,21 +206,4 @@ fn shown_protocol(request: &http::request::Parts) -> Protocol {
     let scope = request.headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let service = scope.and_then(|s| s.split("Credential=").nth(1)).and_then(|s| s.split('/').nth(3)).unwrap_or_default();
     protocol_of(service, request)
-}
-
-/// Who may reach what besides the tenant's administrator: a function's role has the data plane, nobody else has anything.
-fn control_plane(principal: &Principal, action: &str, resource: &str) -> Result<(), WireError> {
-    if matches!(principal, Principal::Root { .. }) {
-        return Ok(());
-    }
-    if matches!(principal, Principal::Anonymous) {
-        return Err(WireError {
-            blame: None,
-            ..WireError::new(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
-        });
-    }
-    let who = names::caller_arn(principal);
-    Err(WireError::access_denied(format!(
-        "User: {who} is not authorized to perform: {action} on resource: {resource} because no identity-based policy allows the {action} action"
-    )))
 }

@@ -2,7 +2,7 @@
 //! full ARN (Lambda API reference, "FunctionName").
 
 use super::{check::Checks, fault::WireError};
-use model::{Principal, TenantId};
+use model::{Holder, Principal, TenantId};
 use std::sync::Arc;
 
 pub const LATEST: &str = "$LATEST";
@@ -33,6 +33,14 @@ pub fn caller_arn(principal: &Principal) -> String {
         Principal::Role { tenant, role, instance } => {
             format!("arn:aws:sts::{tenant}:assumed-role/{}/{}", role_name(role), instance.0.simple())
         }
+        Principal::User(user) => user.arn.to_string(),
+        Principal::Session(session) => match &session.holder {
+            Holder::Root => format!("arn:aws:iam::{}:root", session.tenant),
+            Holder::User(user) => user.arn.to_string(),
+            Holder::Role { arn, session: name, .. } => {
+                format!("arn:aws:sts::{}:assumed-role/{}/{name}", session.tenant, role_name(arn))
+            }
+        },
         Principal::Service { name } => name.to_string(),
         Principal::Anonymous => "anonymous".into(),
     }

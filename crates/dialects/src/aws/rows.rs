@@ -3,16 +3,26 @@
 
 use super::fault::WireError;
 use bytes::Bytes;
-use model::{Expect, Key, Package, Resource, RevisionId, TenantId, Write, catalog::Cors, ports::Rows};
+use model::{Expect, Key, Package, Resource, RevisionId, TenantId, Write, catalog::Cors};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub const FUNCTION: &str = "lambda.function";
 pub const VERSION: &str = "lambda.version";
 pub const ALIAS: &str = "lambda.alias";
 pub const URL: &str = "lambda.url";
 pub const ROLE: &str = "iam.role";
+pub const USER: &str = "iam.user";
+/// Managed policies, by name.
+pub const POLICY: &str = "iam.policy";
+/// Users' keys, by their id.
+pub const ACCESS_KEY: &str = "iam.access-key";
+/// Temporary credentials, by the id of their key.
+pub const SESSION: &str = "sts.session";
 /// Event source mappings, by their UUID.
 pub const SOURCE: &str = "lambda.source";
 /// By a layer's name; its versions lie below it in the next.
@@ -20,7 +30,8 @@ pub const LAYER: &str = "lambda.layer";
 pub const LAYER_VERSION: &str = "lambda.layer-version";
 /// By the ARN of somebody else's layer version: what stands for it here.
 pub const LAYER_MAP: &str = "lambda.layer-map";
-pub const KINDS: &[&str] = &[FUNCTION, VERSION, ALIAS, URL, ROLE, SOURCE, LAYER, LAYER_VERSION, LAYER_MAP];
+pub const KINDS: &[&str] =
+    &[FUNCTION, VERSION, ALIAS, URL, ROLE, USER, POLICY, ACCESS_KEY, SESSION, SOURCE, LAYER, LAYER_VERSION, LAYER_MAP];
 /// Those of which functions are made.
 pub const OF_FUNCTIONS: &[&str] = &[FUNCTION, VERSION, ALIAS, URL];
 
@@ -228,6 +239,22 @@ pub struct SourceRow {
     pub members: Map<String, Value>,
 }
 
+/// What a role and a user have in common: the policies that say what they may.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Rights {
+    /// Inline policies by name: the documents as they came.
+    #[serde(default)]
+    pub policies: BTreeMap<String, String>,
+    /// ARNs of managed policies.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub attached: BTreeSet<String>,
+    /// The ARN of the managed policy that bounds all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boundary: Option<String>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RoleRow {
     pub id: String,
@@ -236,11 +263,73 @@ pub struct RoleRow {
     pub description: Option<String>,
     pub max_session_s: u32,
     pub created_ms: u64,
-    /// Inline policies by name: the documents as they came.
-    #[serde(default)]
-    pub policies: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub rights: Rights,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UserRow {
+    pub id: String,
+    pub path: String,
+    pub created_ms: u64,
+    #[serde(flatten)]
+    pub rights: Rights,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PolicyRow {
+    pub id: String,
+    pub path: String,
+    pub description: String,
+    pub created_ms: u64,
+    pub updated_ms: u64,
+    /// The version in force.
+    pub default: u32,
+    /// The number that the last version got; never used again.
+    pub last: u32,
+    pub versions: BTreeMap<u32, PolicyVersion>,
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PolicyVersion {
+    pub document: String,
+    pub created_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccessKeyRow {
+    pub user: String,
+    pub secret: String,
+    pub active: bool,
+    pub created_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SessionRow {
+    pub secret: String,
+    pub token: String,
+    pub holder: SessionHolder,
+    /// Session policies.
+    pub policies: Vec<String>,
+    pub issued_ms: u64,
+    pub expires_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum SessionHolder {
+    Root,
+    /// By name and id: a user of the same name that was made anew is another one.
+    User {
+        name: String,
+        id: String,
+    },
+    Role {
+        name: String,
+        id: String,
+        session: String,
+    },
 }
 
 pub fn new_id() -> String {
@@ -271,15 +360,4 @@ pub fn put(tenant: &TenantId, kind: &'static str, name: impl AsRef<str>, row: &i
 
 pub fn delete(tenant: &TenantId, kind: &'static str, name: impl AsRef<str>) -> Write {
     Write::Delete { key: Key::new(tenant, kind, name), expect: Expect::Any }
-}
-
-/// The inline policies of a role, as JSON documents, for whoever evaluates them. An unknown role has none.
-pub fn role_documents(rows: &dyn Rows, tenant: &TenantId, role: &str) -> Vec<String> {
-    // A role of another account has no rights here, whatever its name.
-    if !role.contains(&format!("::{tenant}:role")) && role.starts_with("arn:") {
-        return Vec::new();
-    }
-    let name = super::names::role_name(role);
-    let row = rows.get(&Key::new(tenant, ROLE, name));
-    row.and_then(|r| decode::<RoleRow>(&r).ok()).map(|r| r.policies.into_values().collect()).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use super::{fault::WireError, names, percent, rows};
 use bytes::Bytes;
 use model::{
     Body, InvocationId, Key, Principal, Resource, TenantId, Write,
-    ports::{Platform, PlatformSettings},
+    ports::{Platform, PlatformSettings, Resources, Rows},
 };
 use serde::de::DeserializeOwned;
 use std::{borrow::Cow, sync::Arc};
@@ -49,6 +49,18 @@ impl Shared {
     pub async fn commit(&self, writes: Vec<Write>) -> Result<(), WireError> {
         self.platform.resources().commit(writes).await?;
         Ok(())
+    }
+}
+
+/// Rows as they are committed now.
+pub struct Committed<'a>(pub &'a dyn Resources);
+
+impl Rows for Committed<'_> {
+    fn get(&self, key: &Key) -> Option<Resource> {
+        self.0.get(key)
+    }
+    fn list(&self, tenant: &TenantId, kind: &'static str, prefix: &str) -> Vec<Resource> {
+        self.0.list(tenant, kind, prefix, "", usize::MAX)
     }
 }
 

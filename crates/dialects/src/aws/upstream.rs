@@ -5,9 +5,15 @@
 //! for S3 from method and path. Where a request doesn't show its operation or its resource, only a statement that allows all of
 //! the service's (`dynamodb:*`, `Resource: "*"`) lets it pass: the platform doesn't know other services' models.
 
-use super::{fault::WireError, names, percent, respond::Reply, shared::Asked};
+use super::{
+    access::{self, Question},
+    fault::WireError,
+    percent,
+    respond::Reply,
+    shared::Asked,
+};
 use http::Method;
-use model::{Ask, Decision, Principal};
+use model::Principal;
 use std::borrow::Cow;
 
 /// Parameters of an S3 request that name no other operation.
@@ -50,22 +56,7 @@ fn allowed(asked: &Asked, service: &str) -> Result<(), WireError> {
         return Ok(());
     }
     let (action, resource) = what(asked, service);
-    let ask = Ask {
-        principal: &asked.principal,
-        action: &action,
-        resource: &resource,
-        owner: &asked.tenant,
-        resource_policy: None,
-        context: &[],
-    };
-    match asked.platform().policy().decide(&ask) {
-        Decision::Allow => Ok(()),
-        Decision::ImplicitDeny | Decision::ExplicitDeny => Err(WireError::access_denied(format!(
-            "User: {} is not authorized to perform: {action} on resource: {resource} because no identity-based policy allows the \
-             {action} action",
-            names::caller_arn(&asked.principal)
-        ))),
-    }
+    access::decide(asked, Question::new(&action, &resource))
 }
 
 /// The action and the resource as far as the request shows them.

@@ -15,6 +15,7 @@ pub fn fault(denial: &Denial, service: &str, key: Option<&str>) -> Fault {
         }
         Denial::Incomplete(text) => ("IncompleteSignatureException", text.clone()),
         Denial::UnknownKey | Denial::Token => (name("UnrecognizedClientException", "InvalidClientTokenId"), denial.to_string()),
+        Denial::TokenExpired => (name("ExpiredTokenException", "ExpiredToken"), denial.to_string()),
         Denial::Mismatch | Denial::Expired(_) | Denial::Scope(_) | Denial::Payload(_) => {
             (name("InvalidSignatureException", "SignatureDoesNotMatch"), denial.to_string())
         }

@@ -138,10 +138,14 @@ impl AwsDoor {
     fn signer(&self, parts: &Parts, body: &[u8], claim: &Claim) -> Result<Principal, Denial> {
         Verifier::timely(claim, self.clock.wall_ms())?;
         let credential = self.identities.credential(&claim.access_key).ok_or(Denial::UnknownKey)?;
-        if !matches!(credential.principal, Principal::Root { .. }) {
+        if matches!(credential.principal, Principal::Role { .. }) {
             return Err(Denial::UnknownKey);
         }
         self.verifier.verify(parts, body, claim, &credential)?;
+        // Only who holds the secret learns that the time is over.
+        if credential.principal.expired(self.clock.wall_ms()) {
+            return Err(Denial::TokenExpired);
+        }
         Ok(credential.principal)
     }
 
@@ -152,7 +156,7 @@ impl AwsDoor {
             return self.redirect(&parts, &url);
         }
         let principal = self.url_caller(&parts, &body);
-        if matches!(principal, Principal::Root { .. }) && !url.by_path {
+        if !matches!(principal, Principal::Anonymous) && !url.by_path {
             dispatch_signed_path(&mut parts, "lambda");
         }
         if let Err(fault) = self.as_named(&mut parts, &url) {

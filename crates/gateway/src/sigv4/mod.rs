@@ -35,6 +35,8 @@ pub enum Denial {
     UnknownKey,
     #[error("The security token included in the request is invalid.")]
     Token,
+    #[error("The security token included in the request is expired")]
+    TokenExpired,
     #[error(
         "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing \
          method. Consult the service documentation for details."

@@ -4,7 +4,7 @@ use super::*;
 use crate::aws::{AwsDoor, Options};
 use crate::sigv4::{presign, sign};
 use model::{
-    Clock, Credential, InstanceId, Key, ModelOp, Mono, Principal, TenantId, Verified,
+    Clock, Credential, Holder, InstanceId, Key, ModelOp, Mono, Principal, Session, TenantId, Verified,
     access::Authority,
     ports::{Dialect, Identities, InstanceCaller, Platform, PlatformSettings, Rows},
     sandbox::Tier,
@@ -51,10 +51,22 @@ fn instance(n: u128) -> InstanceCaller {
     InstanceCaller { principal, credential, hops: 1 }
 }
 
+/// A session that ends a moment after, or at, the time of all these tests.
+fn session(id: &str, expires_ms: u64) -> Credential {
+    let session = Session { tenant: tenant(), holder: Holder::Root, policies: Vec::new(), issued_ms: 0, expires_ms };
+    Credential {
+        access_key_id: id.into(),
+        secret: "for a time".into(),
+        session_token: Some("its token".into()),
+        principal: Principal::Session(Arc::new(session)),
+    }
+}
+
 struct Known;
 impl Identities for Known {
     fn credential(&self, id: &str) -> Option<Credential> {
-        [root_key(), instance(1).credential].into_iter().find(|c| *c.access_key_id == *id)
+        let sessions = [session("ASIALIVE", AT + 1), session("ASIAOVER", AT)];
+        [root_key(), instance(1).credential].into_iter().chain(sessions).find(|c| *c.access_key_id == *id)
     }
 }
 
@@ -75,6 +87,8 @@ impl Dialect for Heard {
             Principal::Anonymous => "anonymous",
             Principal::Root { .. } => "root",
             Principal::Role { .. } => "role",
+            Principal::User(_) => "user",
+            Principal::Session(_) => "session",
             Principal::Service { .. } => "service",
         };
         let host = request.headers()["host"].to_str().expect("text").to_owned();
@@ -159,6 +173,31 @@ async fn signed_requests_reach_the_dialect_by_the_scope_s_service() {
     presign(&mut url, &root_key(), "us-east-1", "sts", AT, Duration::from_secs(60));
     let (status, line) = ask(&door, url, "").await;
     assert!(status == 200 && line.ends_with(" sts root"), "{line}");
+}
+
+/// H53, H65: the time of a session is looked at with each request, and only who holds its secret learns that it is over.
+#[tokio::test]
+async fn an_expired_session_is_refused_and_a_live_one_is_not() {
+    let (door, heard) = door(Options::default());
+    let (live, over) = (session("ASIALIVE", AT + 1), session("ASIAOVER", AT));
+    let post = || request("POST", INVOKE, &[]);
+    let got = ask(&door, signed(post(), "{}", "lambda", &live), "{}").await;
+    assert_eq!(got, (200, format!("POST {INVOKE} 127.0.0.1:9000 lambda session")));
+    heard.0.lock().expect("no panic").clear();
+    let text = "The security token included in the request is expired";
+    let guess = Credential { secret: "guess".into(), ..over.clone() };
+    let tokenless = Credential { session_token: None, ..over.clone() };
+    for (service, by, want) in [
+        ("lambda", &over, format!("ExpiredTokenException {text}")),
+        ("sts", &over, format!("ExpiredToken {text}")),
+        ("iam", &over, format!("ExpiredToken {text}")),
+        ("lambda", &guess, "InvalidSignatureException".into()),
+        ("lambda", &tokenless, "UnrecognizedClientException".into()),
+    ] {
+        let (status, line) = ask(&door, signed(post(), "{}", service, by), "{}").await;
+        assert!(status == 403 && line.starts_with(&want), "{service}: {line}");
+    }
+    assert!(heard.0.lock().expect("no panic").is_empty());
 }
 
 /// H76: what is dispatched is what was signed.

@@ -1,12 +1,11 @@
-//! The key that comes with a platform, made at the first start, and what a role may do.
+//! The key that comes with a platform, made at the first start; those that it gives out; and the policies of who holds them.
 
-use model::{Credential, Key, Principal, TenantId, ports::Identities};
+use arc_swap::ArcSwap;
+use model::{Credential, Holder, Key, Principal, TenantId, ports::Identities};
+use policy::Brought;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{collections::HashMap, sync::Arc};
 use store::Store;
 
 /// As it stands in the state directory, mode 0600.
@@ -32,84 +31,155 @@ fn text(len: usize, alphabet: &[u8]) -> String {
     bytes.iter().map(|b| char::from(alphabet[usize::from(*b) % alphabet.len()])).collect()
 }
 
-/// The one key there is so far: the administrator's.
-pub struct Keys(pub Credential);
+/// Who an access key stands for: the administrator's own, users', and those of sessions. Read without a lock; what changes is
+/// replaced whole when rows are committed.
+pub struct Keys {
+    root: Credential,
+    store: Arc<Store>,
+    /// By kind of row, so that a new session doesn't copy everybody's keys.
+    index: [(&'static str, ArcSwap<HashMap<Arc<str>, Credential>>); 2],
+}
 
 impl Keys {
-    pub fn new(key: &AccessKey, tenant: &TenantId) -> Self {
-        Self(Credential {
+    pub fn new(key: &AccessKey, tenant: &TenantId, store: Arc<Store>) -> Self {
+        let root = Credential {
             access_key_id: key.access_key_id.as_str().into(),
             secret: key.secret_access_key.as_str().into(),
             session_token: None,
             principal: Principal::Root { tenant: tenant.clone() },
-        })
+        };
+        let keys = Self { root, store, index: dialects::aws::CREDENTIALS.map(|kind| (kind, ArcSwap::default())) };
+        keys.follow(&keys.store.resources().keys());
+        keys
+    }
+
+    /// Rows changed.
+    pub fn follow(&self, changed: &[Key]) {
+        let rows = &**self.store.resources();
+        // A user that was renamed, or is gone, changes what its keys stand for.
+        let users = changed.iter().any(|k| k.kind == dialects::aws::USER);
+        for (kind, index) in &self.index {
+            let known: Vec<Key> = if users { self.store.resources().keys() } else { Vec::new() };
+            let touched = changed.iter().chain(&known).filter(|k| k.kind == *kind);
+            let touched: Vec<_> = touched.map(|key| (key, dialects::aws::credential(rows, key))).collect();
+            if touched.is_empty() {
+                continue;
+            }
+            index.rcu(|map| {
+                let mut map = HashMap::clone(map);
+                for (key, credential) in &touched {
+                    match credential {
+                        Some(credential) => map.insert(key.name.clone(), credential.clone()),
+                        None => map.remove(&key.name),
+                    };
+                }
+                map
+            });
+        }
     }
 }
 
 impl Identities for Keys {
     fn credential(&self, access_key_id: &str) -> Option<Credential> {
-        (*access_key_id == *self.0.access_key_id).then(|| self.0.clone())
+        if *access_key_id == *self.root.access_key_id {
+            return Some(self.root.clone());
+        }
+        self.index.iter().find_map(|(_, map)| map.load().get(access_key_id).cloned())
     }
 }
 
-type Parsed = Vec<Arc<policy::Document>>;
+/// Callers whose policies are kept parsed.
+const KEPT_MAX: usize = 8192;
 
-/// The policies of roles, parsed once and forgotten whenever a role changes.
-pub struct RolePolicies {
+/// The policies of users and roles, parsed once and forgotten whenever one of them changes. Read without a lock.
+pub struct IdentityPolicies {
     store: Arc<Store>,
-    parsed: RwLock<Kept>,
+    kept: ArcSwap<Kept>,
+    nothing: Arc<Brought>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Kept {
-    /// How often roles have changed: what was read before a change must not be kept after it, since rows are committed on
+    /// How often policies have changed: what was read before a change must not be kept after it, since rows are committed on
     /// another thread.
     changes: u64,
-    by_role: HashMap<(TenantId, Arc<str>), Parsed>,
+    /// By ARN.
+    by_arn: HashMap<TenantId, HashMap<Arc<str>, Arc<Brought>>>,
+    count: usize,
 }
 
 impl Kept {
     fn forget(&mut self) {
-        self.changes += 1;
-        self.by_role.clear();
+        *self = Self { changes: self.changes + 1, ..Self::default() };
     }
 
-    fn keep(&mut self, read_at: u64, role: (TenantId, Arc<str>), documents: &Parsed) {
-        if read_at == self.changes {
-            self.by_role.insert(role, documents.clone());
+    fn keep(&mut self, read_at: u64, (tenant, arn): (TenantId, Arc<str>), brought: &Arc<Brought>) {
+        if read_at != self.changes {
+            return;
         }
+        if self.count >= KEPT_MAX {
+            self.by_arn.clear();
+            self.count = 0;
+        }
+        self.count += usize::from(self.by_arn.entry(tenant).or_default().insert(arn, brought.clone()).is_none());
     }
 }
 
-impl RolePolicies {
+impl IdentityPolicies {
     pub fn new(store: Arc<Store>) -> Self {
-        Self { store, parsed: RwLock::default() }
+        Self { store, kept: ArcSwap::default(), nothing: Arc::default() }
     }
 
     /// Rows changed.
     pub fn forget(&self, changed: &[Key]) {
         if changed.iter().any(|k| k.kind.starts_with("iam.")) {
-            self.parsed.write().unwrap_or_else(PoisonError::into_inner).forget();
+            self.kept.rcu(|kept| {
+                let mut kept = Kept::clone(kept);
+                kept.forget();
+                kept
+            });
+        }
+    }
+
+    fn read(&self, tenant: &TenantId, arn: &str) -> Brought {
+        let held = dialects::aws::held(&**self.store.resources(), tenant, arn);
+        let parse = |text: &String| policy::Document::parse(text).ok().map(Arc::new);
+        Brought {
+            // What doesn't parse was never accepted; should it be there all the same, it allows nothing.
+            documents: held.documents.iter().filter_map(parse).collect(),
+            boundary: held.boundary.map(|text| text.as_ref().and_then(parse)),
+            tags: held.tags.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
+            id: held.id.map(Into::into),
         }
     }
 }
 
-impl policy::IdentityDocuments for RolePolicies {
-    fn of(&self, principal: &Principal) -> Parsed {
-        let Principal::Role { tenant, role, .. } = principal else { return Vec::new() };
-        let name = (tenant.clone(), role.clone());
-        let changes = {
-            let kept = self.parsed.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(documents) = kept.by_role.get(&name) {
-                return documents.clone();
+impl policy::IdentityDocuments for IdentityPolicies {
+    fn of(&self, principal: &Principal) -> Arc<Brought> {
+        let (tenant, arn) = match principal {
+            Principal::Role { tenant, role, .. } => (tenant, role),
+            Principal::User(user) => (&user.tenant, &user.arn),
+            Principal::Session(session) => match &session.holder {
+                Holder::Role { arn, .. } => (&session.tenant, arn),
+                Holder::User(user) => (&session.tenant, &user.arn),
+                Holder::Root => return self.nothing.clone(),
+            },
+            Principal::Root { .. } | Principal::Anonymous | Principal::Service { .. } => return self.nothing.clone(),
+        };
+        let read_at = {
+            let kept = self.kept.load();
+            if let Some(brought) = kept.by_arn.get(tenant).and_then(|of| of.get(arn)) {
+                return brought.clone();
             }
             kept.changes
         };
-        let texts = dialects::aws::role_documents(&**self.store.resources(), tenant, role);
-        // What doesn't parse was never accepted; should it be there all the same, it allows nothing.
-        let documents: Parsed = texts.iter().filter_map(|t| policy::Document::parse(t).ok()).map(Arc::new).collect();
-        self.parsed.write().unwrap_or_else(PoisonError::into_inner).keep(changes, name, &documents);
-        documents
+        let brought = Arc::new(self.read(tenant, arn));
+        self.kept.rcu(|kept| {
+            let mut kept = Kept::clone(kept);
+            kept.keep(read_at, (tenant.clone(), arn.clone()), &brought);
+            kept
+        });
+        brought
     }
 }
 
@@ -124,9 +194,9 @@ mod tests {
         let mut kept = Kept::default();
         let read_at = kept.changes;
         kept.forget();
-        kept.keep(read_at, role(), &Vec::new());
-        assert!(kept.by_role.is_empty());
-        kept.keep(kept.changes, role(), &Vec::new());
-        assert_eq!(kept.by_role.len(), 1);
+        kept.keep(read_at, role(), &Arc::default());
+        assert!(kept.by_arn.is_empty());
+        kept.keep(kept.changes, role(), &Arc::default());
+        assert_eq!(kept.by_arn.len(), 1);
     }
 }

@@ -26,7 +26,7 @@ use engine::{
 };
 use gateway::{Bind, Door, aws::AwsDoor};
 
-use keys::{AccessKey, Keys, RolePolicies};
+use keys::{AccessKey, IdentityPolicies, Keys};
 use model::{
     Fault, Fut, Key, Loops,
     access::Authority,
@@ -95,8 +95,8 @@ impl Built {
             ..sandbox_process::Config::new(&dir)
         })?;
         let runtimes = Arc::new(runtimes::Catalogue::new(host::runtime_config(&config, &dir)));
-        let roles = Arc::new(RolePolicies::new(store.clone()));
-        let policy: Arc<dyn model::ports::Policy> = Arc::new(policy::Evaluator::new(roles.clone()));
+        let policies = Arc::new(IdentityPolicies::new(store.clone()));
+        let policy: Arc<dyn model::ports::Policy> = Arc::new(policy::Evaluator::new(policies.clone()));
 
         let engine = Engine::new(
             Parts {
@@ -142,7 +142,8 @@ impl Built {
             upstreams,
             settings: settings.clone(),
         });
-        follow_commits(&store, &engine, &dialects, &roles);
+        let keys = Arc::new(Keys::new(&key, &settings.default_tenant, store.clone()));
+        follow_commits(&store, &engine, &dialects, (&policies, &keys));
 
         let authority = Authority::take().context("a process holds one platform")?;
         let aws_dialect = dialects.iter().find(|d| d.name() == dialects::aws::NAME).context("the AWS dialect is registered")?;
@@ -150,7 +151,7 @@ impl Built {
         let host = Arc::new(Host::new(config.clone(), key.clone(), parts, &settings));
         let aws = Arc::new(AwsDoor::new(
             authority,
-            Arc::new(Keys::new(&key, &settings.default_tenant)),
+            keys.clone(),
             clock,
             settings.clone(),
             aws_dialect.clone(),
@@ -293,7 +294,12 @@ fn open_doors(
 }
 
 /// What is stored is what the engine knows: after every commit, and once now for all that is there.
-fn follow_commits(store: &Arc<Store>, engine: &Arc<Engine>, dialects: &[Arc<dyn Dialect>], roles: &Arc<RolePolicies>) {
+fn follow_commits(
+    store: &Arc<Store>,
+    engine: &Arc<Engine>,
+    dialects: &[Arc<dyn Dialect>],
+    access: (&Arc<IdentityPolicies>, &Arc<Keys>),
+) {
     let reconcile = {
         let (store, engine, dialects) = (Arc::downgrade(store), engine.clone(), dialects.to_vec());
         move |changed: &[Key]| {
@@ -307,9 +313,10 @@ fn follow_commits(store: &Arc<Store>, engine: &Arc<Engine>, dialects: &[Arc<dyn 
         }
     };
     reconcile(&store.resources().keys());
-    let roles = roles.clone();
+    let (policies, keys) = (access.0.clone(), access.1.clone());
     store.resources().on_commit(move |changed| {
-        roles.forget(changed);
+        policies.forget(changed);
+        keys.follow(changed);
         reconcile(changed);
     });
 }

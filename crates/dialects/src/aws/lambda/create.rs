@@ -152,6 +152,7 @@ pub async fn create(op: Op) -> Answer {
     super::tags::check(&tags)?;
     let mut config = blank(&architecture, shared.now_ms());
     asked.settings.apply(&mut config, &tenant)?;
+    super::rights::pass_role(&op.asked, &config.role)?;
     check_handler(&config)?;
     if let Some(wanted) = &asked.settings.layers {
         config.layers = layers::of_function(&op, wanted)?;

@@ -41,11 +41,10 @@ pub async fn accept(op: &Op, named: &Named) -> Answer {
     invoke::ready(&asked.shared, &target).await?;
     let accept = Accept { key, delay, age: None, content_type: None, attributes, body };
     let (tenant, qualifier) = (target.tenant.clone(), target.qualifier.clone());
-    let id = asked
-        .platform()
-        .enqueue(target, accept)
-        .await
-        .map_err(|fault| invoke::refused(&asked.shared, &tenant, &named.name, qualifier.as_deref(), fault))?;
+    let id =
+        asked.platform().enqueue(target, accept).await.map_err(|fault| {
+            invoke::refused(&asked.shared, &asked.principal, &tenant, (&named.name, qualifier.as_deref()), fault)
+        })?;
     let mut reply = respond::empty(StatusCode::ACCEPTED);
     respond::put(&mut reply, "x-amzn-requestid", &id.to_string());
     Ok(reply)

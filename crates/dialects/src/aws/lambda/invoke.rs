@@ -3,7 +3,7 @@
 
 use super::{Answer, Op, events, state};
 use crate::aws::{
-    eventstream,
+    access, eventstream,
     fault::{self, WireError},
     limits,
     names::{self, Group, LATEST, Named},
@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::StatusCode;
 use model::{
-    Body, Call, Cause, Event, Failed, Fault, Frame, FunctionName, Head, Reply, ReplyBody, Target, TenantId,
+    Body, Call, Cause, Event, Failed, Fault, Frame, FunctionName, Head, Principal, Reply, ReplyBody, Target, TenantId,
     event::{Attributes, Trigger},
 };
 use std::sync::Arc;
@@ -117,7 +117,7 @@ pub fn target(asked: &Asked, named: &Named) -> Target {
         qualifier: named.qualifier.clone(),
         door: crate::aws::NAME,
         caller: asked.principal.clone(),
-        context: Vec::new(),
+        context: access::about_call(&asked.shared, &asked.parts, &asked.principal),
     }
 }
 
@@ -179,12 +179,13 @@ fn client_context(text: &str) -> Result<Bytes, WireError> {
 /// Call the engine; a function that is still being created is waited for, within a bound.
 pub async fn run(shared: &Arc<Shared>, target: Target, event: Event) -> Result<Call, WireError> {
     let (tenant, name, qualifier) = (target.tenant.clone(), target.function.clone(), target.qualifier.clone());
+    let caller = target.caller.clone();
     ready(shared, &target).await?;
     shared
         .platform
         .invoke(target, event)
         .await
-        .map_err(|fault| refused(shared, &tenant, name.as_str(), qualifier.as_deref(), fault))
+        .map_err(|fault| refused(shared, &caller, &tenant, (name.as_str(), qualifier.as_deref()), fault))
 }
 
 /// Wait, within a bound, for a function that is still being created.
@@ -201,10 +202,12 @@ fn invocable(shared: &Shared, target: &Target) -> bool {
     function.is_some_and(|f| f.versions.contains_key(wanted) || f.aliases.contains_key(wanted))
 }
 
-pub fn refused(shared: &Shared, tenant: &TenantId, name: &str, qualifier: Option<&str>, fault: Fault) -> WireError {
+/// What the platform refused, in the service's words; the target that was asked for is gone with the question.
+pub fn refused(shared: &Shared, caller: &Principal, tenant: &TenantId, named: (&str, Option<&str>), fault: Fault) -> WireError {
+    let (name, qualifier) = named;
     match fault.cause {
         Cause::NotFound => not_found(shared, tenant, name, qualifier),
-        _ => fault.into(),
+        _ => access::refused(caller, fault),
     }
 }
 
@@ -272,7 +275,9 @@ async fn dry_run(asked: &Asked, named: &Named) -> Answer {
     ready(&asked.shared, &target).await?;
     match asked.platform().check(&target, Trigger::Invoke) {
         Ok(_) => Ok(super::no_content()),
-        Err(fault) => Err(refused(&asked.shared, &target.tenant, &named.name, named.qualifier.as_deref(), fault)),
+        Err(fault) => {
+            Err(refused(&asked.shared, &target.caller, &target.tenant, (&named.name, named.qualifier.as_deref()), fault))
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod layers;
 mod management;
 pub mod policy;
 mod publish;
+pub mod rights;
 mod route;
 mod source;
 mod source_check;
@@ -30,7 +31,6 @@ pub use layers::{Mapped, map_layer, mapped_layers};
 pub use route::TABLE;
 
 use super::{
-    control_plane,
     fault::WireError,
     json,
     names::{self, Group, Named},
@@ -63,7 +63,7 @@ pub async fn handle(asked: Asked) -> Answer {
     };
     let op = Op { asked, operation, labels };
     if !operation.name.starts_with("Invoke") {
-        control_plane(&op.asked.principal, &format!("lambda:{}", operation.name), &op.resource())?;
+        rights::authorise(&op)?;
     }
     if !operation.served {
         return Err(WireError::unserved(operation.name));
@@ -156,15 +156,6 @@ impl Op {
     }
     fn arn(&self, name: &str, qualifier: Option<&str>) -> String {
         names::qualified_arn(self.asked.region(), &self.asked.tenant, name, qualifier)
-    }
-    /// What the request is about, for a message about rights.
-    fn resource(&self) -> String {
-        match self.labels.first() {
-            Some(name) if name.starts_with("arn:") => name.clone(),
-            Some(uuid) if self.operation.name.ends_with("EventSourceMapping") => source::arn(self, uuid),
-            Some(name) => self.arn(name, None),
-            None => "*".into(),
-        }
     }
     fn members<T: DeserializeOwned>(&self) -> Result<T, WireError> {
         json::members(&self.asked.body)

@@ -88,6 +88,9 @@ pub async fn configuration(op: Op) -> Answer {
     guard(&op, name, &row, asked.revision_id.as_deref())?;
     let before = row.latest.clone();
     asked.apply(&mut row.latest, &op.asked.tenant)?;
+    if asked.role.is_some() {
+        super::rights::pass_role(&op.asked, &row.latest.role)?;
+    }
     create::check_handler(&row.latest)?;
     if let Some(wanted) = &asked.layers {
         row.latest.layers = layers::of_function(&op, wanted)?;

@@ -10,7 +10,7 @@ pub use format::format;
 pub(super) use format::{set_region, time};
 
 use super::{
-    control_plane,
+    access::{self, Question},
     fault::WireError,
     json,
     respond::{self, Reply},
@@ -28,8 +28,7 @@ pub async fn handle(asked: Asked) -> Result<Reply, WireError> {
     let Some(operation) = target.strip_prefix(TARGET) else {
         return Err(unknown());
     };
-    let resource = format!("arn:aws:logs:{}:{}:log-group:*", asked.region(), asked.tenant);
-    control_plane(&asked.principal, &format!("logs:{operation}"), &resource)?;
+    authorise(&asked, operation)?;
     match operation {
         "DescribeLogGroups" => read::groups(&asked),
         "DescribeLogStreams" => read::streams(&asked),
@@ -40,6 +39,36 @@ pub async fn handle(asked: Asked) -> Result<Reply, WireError> {
         other if WireError::may_be_operation(other) => Err(WireError::unserved(other)),
         _ => Err(unknown()),
     }
+}
+
+/// Each log group that a request names is asked for; one that names none is about all.
+fn authorise(asked: &Asked, operation: &str) -> Result<(), WireError> {
+    if matches!(asked.principal, model::Principal::Root { .. }) {
+        return Ok(());
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Named {
+        log_group_name: Option<String>,
+        log_group_identifier: Option<String>,
+        log_group_identifiers: Vec<String>,
+        log_stream_name: Option<String>,
+        resource_arn: Option<String>,
+    }
+    // What can't be read is refused by the operation, after this.
+    let named: Named = serde_json::from_slice(&asked.body).unwrap_or_default();
+    let action = format!("logs:{operation}");
+    let stream = named.log_stream_name.as_deref().unwrap_or_default();
+    let resource = |group: &str| {
+        let group = group.rsplit_once(":log-group:").map_or(group, |(_, name)| name.trim_end_matches(":*"));
+        format!("arn:aws:logs:{}:{}:log-group:{group}:log-stream:{stream}", asked.region(), asked.tenant)
+    };
+    let one = named.log_group_name.into_iter().chain(named.log_group_identifier).chain(named.resource_arn);
+    let mut resources: Vec<String> = one.chain(named.log_group_identifiers).map(|group| resource(&group)).collect();
+    if resources.is_empty() {
+        resources.push(resource(""));
+    }
+    resources.iter().try_for_each(|resource| access::control(asked, Question::new(&action, resource)))
 }
 
 fn unknown() -> WireError {

@@ -168,7 +168,7 @@ async fn everybody_learns_who_they_are() {
     assert!(unknown.status == 403 && unknown.text().contains("<Code>InvalidClientTokenId</Code>"), "{}", unknown.text());
     let denied = bench.query("iam", "Action=ListRoles", role).await;
     assert!(denied.status == 403 && denied.text().contains("<Code>AccessDenied</Code>"));
-    assert_eq!(bench.query("sts", "Action=AssumeRole", bench.platform.root()).await.status, 501);
+    assert_eq!(bench.query("sts", "Action=AssumeRoleWithSAML", bench.platform.root()).await.status, 501);
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn roles_hold_policies_that_the_evaluator_gets() {
     assert_eq!(iam(&format!("Action=PutRolePolicy&RoleName=r&PolicyName=p&PolicyDocument={trust}")).await.status, 200);
     let broken = iam("Action=PutRolePolicy&RoleName=r&PolicyName=q&PolicyDocument=%7B").await;
     assert!(broken.status == 400 && broken.text().contains("<Code>MalformedPolicyDocument</Code>"));
-    let documents = |role: &str| crate::aws::role_documents(bench.platform.committed(), &TenantId::new("000000000000"), role);
+    let documents = |role: &str| crate::aws::held(bench.platform.committed(), &TenantId::new("000000000000"), role).documents;
     assert_eq!(documents("arn:aws:iam::000000000000:role/r"), [r#"{"Statement":[{"Effect":"Allow"}]}"#]);
     assert!(documents("arn:aws:iam::111111111111:role/r").is_empty() && documents(ROLE).is_empty());
     assert!(iam("Action=ListRoles").await.text().contains("<member><Path>/</Path><RoleName>r</RoleName>"));

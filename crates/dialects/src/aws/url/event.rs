@@ -6,7 +6,7 @@
 use crate::aws::percent;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header, request::Parts};
-use model::{InvocationId, Principal};
+use model::{Holder, InvocationId, Principal};
 use std::fmt::Write;
 
 /// What the event says besides the request itself.
@@ -184,6 +184,12 @@ fn authorizer(out: &mut String, caller: &Principal) {
     let arn = crate::aws::names::caller_arn(caller);
     let user = match caller {
         Principal::Role { instance, .. } => instance.0.simple().to_string(),
+        Principal::User(user) => user.id.to_string(),
+        Principal::Session(session) => match &session.holder {
+            Holder::Root => account.to_owned(),
+            Holder::User(user) => user.id.to_string(),
+            Holder::Role { id, session, .. } => format!("{id}:{session}"),
+        },
         _ => account.to_owned(),
     };
     write!(

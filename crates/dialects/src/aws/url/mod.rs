@@ -7,7 +7,7 @@ mod reply;
 mod stream;
 
 use super::{
-    lambda,
+    access, lambda,
     names::LATEST,
     respond::{self, Reply},
     shared::Shared,
@@ -80,8 +80,8 @@ async fn serve(
         function: function.name.clone(),
         qualifier: url.qualifier.clone(),
         door: super::NAME,
+        context: conditions(shared, parts, &principal, url),
         caller: principal,
-        context: conditions(url),
     };
     let mut event = Event::new(&target, Trigger::Url, Head::Raw { content_type: None }, Body::Bytes(Bytes::new()));
     let id = event.id;
@@ -130,12 +130,14 @@ async fn serve(
 }
 
 /// What policies may ask about a call through a URL.
-fn conditions(url: &Url) -> Vec<(&'static str, Arc<str>)> {
+fn conditions(shared: &Shared, parts: &Parts, caller: &Principal, url: &Url) -> Vec<(&'static str, Arc<str>)> {
     static SIGNED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("AWS_IAM"));
     static OPEN: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("NONE"));
     static TRUE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("true"));
     let kind = if url.signed { &SIGNED } else { &OPEN };
-    vec![("lambda:FunctionUrlAuthType", Arc::clone(kind)), ("lambda:InvokedViaFunctionUrl", TRUE.clone())]
+    let mut keys = vec![("lambda:FunctionUrlAuthType", Arc::clone(kind)), ("lambda:InvokedViaFunctionUrl", TRUE.clone())];
+    keys.extend(access::about_call(shared, parts, caller));
+    keys
 }
 
 /// The caller's trace, when it has one in X-Ray's form; else a new one.

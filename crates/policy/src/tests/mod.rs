@@ -1,6 +1,9 @@
 //! Tables of questions with their answers, and what must hold of any documents.
 
-use crate::{Document, Evaluator, IdentityDocuments, pattern::glob, validate, validate_resource, validate_trust};
+mod bounds;
+mod operators;
+
+use crate::{Brought, Document, Evaluator, IdentityDocuments, pattern::glob, validate, validate_resource, validate_trust};
 use model::{Ask, Decision, InstanceId, Principal, TenantId, ports::Policy};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -12,8 +15,8 @@ const FN: &str = "arn:aws:lambda:us-east-1:000000000000:function:f";
 
 struct Brings(Vec<Arc<Document>>);
 impl IdentityDocuments for Brings {
-    fn of(&self, _: &Principal) -> Vec<Arc<Document>> {
-        self.0.clone()
+    fn of(&self, _: &Principal) -> Arc<Brought> {
+        Arc::new(Brought { documents: self.0.clone(), ..Brought::default() })
     }
 }
 
@@ -38,7 +41,7 @@ fn document(statements: &str) -> String {
 fn decide(identity: &str, resource: &str, caller: &Principal, context: &[(&str, &str)]) -> Decision {
     let brings =
         if identity.is_empty() { vec![] } else { vec![Arc::new(Document::parse(&document(identity)).expect("identity policy"))] };
-    let resource = (!resource.is_empty()).then(|| document(resource));
+    let resource: Option<Arc<str>> = (!resource.is_empty()).then(|| document(resource).into());
     if let Some(text) = &resource {
         Document::parse(text).expect("resource policy");
     }
@@ -47,8 +50,10 @@ fn decide(identity: &str, resource: &str, caller: &Principal, context: &[(&str, 
         action: "lambda:InvokeFunction",
         resource: FN,
         owner: &tenant(OWN),
-        resource_policy: resource.as_deref(),
+        resource_policy: resource.as_ref(),
+        trust: false,
         context,
+        now_ms: 0,
     })
 }
 
@@ -189,7 +194,8 @@ fn conditions_and_what_is_not_understood() {
         (r#"{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}"#, kind, false, true),
         (r#"{"NumericLessThan":{"lambda:FunctionUrlAuthType":"5"}}"#, kind, false, true),
         (r#"{"StringSounds":{"lambda:FunctionUrlAuthType":"NONE"}}"#, kind, false, true),
-        (r#"{"ForAnyValue:StringEquals":{"lambda:FunctionUrlAuthType":"NONE"}}"#, kind, false, true),
+        (r#"{"ForAnyValue:StringEquals":{"aws:Unheard":"NONE"}}"#, kind, false, true),
+        (r#"{"ForOneValue:StringEquals":{"lambda:FunctionUrlAuthType":"NONE"}}"#, kind, false, true),
         (r#"{"StringEquals":{"lambda:FunctionUrlAuthType":"${aws:x}"}}"#, kind, false, true),
         (r#"{"StringNotEquals":{"lambda:FunctionUrlAuthType":"${aws:x}"}}"#, kind, false, true),
     ];
@@ -260,8 +266,16 @@ fn what_cannot_be_read_is_refused_and_denies() {
         );
     }
     let broken = Evaluator::new(Arc::new(Brings(vec![])));
-    let ask =
-        Ask { principal: &root(OWN), action: "a:b", resource: FN, owner: &tenant(OWN), resource_policy: Some("{"), context: &[] };
+    let ask = Ask {
+        principal: &root(OWN),
+        action: "a:b",
+        resource: FN,
+        owner: &tenant(OWN),
+        resource_policy: Some(&Arc::from("{")),
+        trust: false,
+        context: &[],
+        now_ms: 0,
+    };
     assert_eq!(broken.decide(&ask), ExplicitDeny);
 }
 
