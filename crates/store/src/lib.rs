@@ -11,6 +11,7 @@ pub mod packages;
 pub mod queue;
 mod records;
 pub mod rows;
+pub mod seal;
 mod segments;
 mod stats;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use stats::{Maintained, StoreStats};
 
 use ledger::Ledger;
 use model::{Clock, Loops};
+use seal::Seal;
 use std::{path::Path, sync::Arc};
 
 /// One opened state directory with all that it holds.
@@ -38,6 +40,7 @@ pub struct Store {
     records: Arc<RecordStore>,
     ledger: Arc<Ledger>,
     queue: Arc<QueueStore>,
+    seal: Arc<Seal>,
     options: Options,
     damaged: Vec<String>,
     // Last, so that the lock is let go when everything else is closed.
@@ -53,17 +56,28 @@ impl Store {
     /// The same, with its threads among the loops of a platform.
     pub fn watched(path: &Path, options: Options, clock: Arc<dyn Clock>, loops: &Arc<Loops>) -> Result<Arc<Store>, Error> {
         let directory = Directory::open(path, options.allow_volatile)?;
-        let (rows, damaged) = RowStore::open(directory.path(), &options, clock.clone(), loops)?;
+        let seal = Seal::open(directory.path(), &options.seal)?;
+        directory.sealed_by(&seal)?;
+        let (rows, damaged) = RowStore::open(directory.path(), &options, seal.clone(), clock.clone(), loops)?;
         let rows = Arc::new(rows);
-        let packages = Arc::new(PackageStore::open(&directory, &options.packages, clock.clone(), loops)?);
-        let queue = Arc::new(QueueStore::open(directory.path(), &options.queue, clock.clone(), loops)?);
+        let packages = Arc::new(PackageStore::open(&directory, &options.packages, seal.clone(), clock.clone(), loops)?);
+        let queue = Arc::new(QueueStore::sealed(directory.path(), &options.queue, seal.clone(), clock.clone(), loops)?);
         let ledger = Ledger::open(directory.path(), &options, rows.clone(), clock, loops)?;
         let (logs, records) = (Arc::new(LogStore(ledger.clone())), Arc::new(RecordStore(ledger.clone())));
-        Ok(Arc::new(Store { rows, packages, logs, records, ledger, queue, options, damaged, directory }))
+        let store = Store { rows, packages, logs, records, ledger, queue, seal, options, damaged, directory };
+        store.directory.upgraded()?;
+        // What could not be opened may be opened once its key is back, so no key goes while something is damaged.
+        if store.seal.pending() && store.damaged().is_empty() {
+            store.seal.finished()?;
+        }
+        Ok(Arc::new(store))
     }
 
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+    pub fn seal(&self) -> &Arc<Seal> {
+        &self.seal
     }
     pub fn resources(&self) -> &Arc<RowStore> {
         &self.rows

@@ -1,5 +1,6 @@
 //! Every limit and retention of the store, in one place. `myna status` shows them as they are here.
 
+use crate::seal::Source;
 use std::time::Duration;
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -7,6 +8,9 @@ use std::time::Duration;
 pub struct Options {
     /// Accept a directory on tmpfs or ramfs, which a reboot empties.
     pub allow_volatile: bool,
+    /// Where the key is that everything is sealed with.
+    #[serde(skip)]
+    pub seal: Source,
     pub rows: RowLimits,
     pub packages: PackageLimits,
     pub logs: LogLimits,

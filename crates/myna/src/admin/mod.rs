@@ -41,10 +41,24 @@ pub trait AdminHost: Send + Sync {
     fn install<'a>(&'a self, name: &'a str, say: mpsc::UnboundedSender<String>) -> Fut<'a, Result<wire::RuntimeRow, Fault>>;
     /// What this machine can't do, or only worse, as found when the platform started.
     fn findings(&self) -> Vec<wire::Finding>;
+    /// What the directory is sealed with, after a change of its keys if there is one.
+    fn seal(&self, change: SealChange) -> Fut<'_, Result<wire::Sealing, Fault>>;
+    /// The master key, for its owner to keep elsewhere.
+    fn export_key(&self) -> Result<wire::KeyText, Fault>;
     /// A link that logs in to the console, once.
     fn console_link(&self) -> Result<String, Fault>;
     /// What only the composition can say of a unit: the runtime that was resolved, its share of the CPU, its sandbox.
     fn explain(&self, unit: &Unit) -> Vec<wire::Explained>;
+}
+
+/// What is done with the keys.
+#[derive(Clone, Debug)]
+pub enum SealChange {
+    None,
+    /// New data keys for what is written from now on.
+    Rotate,
+    /// The data keys are wrapped by the master key in this file.
+    Rewrap(PathBuf),
 }
 
 /// Where the interpreter of a runtime lies on this machine; inside an instance it is seen elsewhere.
@@ -133,6 +147,14 @@ impl Admin {
             ("POST", ["admin", "v1", "events", id, "cancel"]) => self.cancel_event(id).await,
             ("GET", ["admin", "v1", "lanes"]) => Ok(self.lanes()),
             ("POST", ["admin", "v1", "functions", name, "events", what]) => self.control_events(name, what, &query).await,
+            ("GET", ["admin", "v1", "seal"]) => self.host.seal(SealChange::None).await.map(|sealing| json(&sealing)),
+            ("POST", ["admin", "v1", "seal", "rotate"]) => self.host.seal(SealChange::Rotate).await.map(|sealing| json(&sealing)),
+            ("POST", ["admin", "v1", "seal", "rewrap"]) => {
+                let key: wire::NewKey =
+                    serde_json::from_slice(&body).map_err(|e| Fault::invalid(format!("the new key's file is expected: {e}")))?;
+                self.host.seal(SealChange::Rewrap(key.file)).await.map(|sealing| json(&sealing))
+            }
+            ("POST", ["admin", "v1", "seal", "export"]) => Ok(json(&self.host.export_key()?)),
             ("GET", ["admin", "v1", "layers"]) => Ok(json(&dialects::aws::mapped_layers(&*self.platform)?)),
             ("PUT", ["admin", "v1", "layers", arn]) => Ok(json(&dialects::aws::map_layer(&*self.platform, arn, body).await?)),
             ("GET", ["admin", "v1", "usage"]) => {

@@ -115,6 +115,12 @@ impl AdminHost for FakeHost {
     fn findings(&self) -> Vec<wire::Finding> {
         Vec::new()
     }
+    fn seal(&self, change: SealChange) -> Fut<'_, Result<wire::Sealing, Fault>> {
+        Box::pin(async move { Ok(wire::Sealing { source: format!("{change:?}"), ..Default::default() }) })
+    }
+    fn export_key(&self) -> Result<wire::KeyText, Fault> {
+        Err(Fault::invalid("nothing is sealed"))
+    }
     fn console_link(&self) -> Result<String, Fault> {
         Ok("http://console.localhost/once".into())
     }

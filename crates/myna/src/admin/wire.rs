@@ -20,6 +20,9 @@ pub struct Status {
     pub default_role: String,
     /// False with `--no-auth`: signatures are waived.
     pub signatures: bool,
+    /// What the directory is sealed with, or that it is not.
+    #[serde(default)]
+    pub sealed: String,
     /// The sandbox tier of new functions.
     pub tier: String,
     /// What of it this machine or this user can't have.
@@ -209,6 +212,41 @@ pub struct LogLine {
     /// Instead of a line: so many were lost, because this reader was too slow.
     #[serde(skip_serializing_if = "is_zero")]
     pub lost: u64,
+}
+
+/// `GET /admin/v1/seal`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sealing {
+    pub on: bool,
+    /// Where the master key comes from.
+    pub source: String,
+    /// By which keys are told apart; it says nothing of the key.
+    pub key_id: String,
+    pub tenants: usize,
+    /// Data keys of all generations.
+    pub keys: usize,
+    /// The newest.
+    pub generation: u32,
+    /// Older keys are in use until the next start.
+    pub pending: bool,
+}
+
+/// `POST /admin/v1/seal/rewrap`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewKey {
+    /// As the platform sees it; made when there is none.
+    pub file: PathBuf,
+}
+
+/// `POST /admin/v1/seal/export`.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyText {
+    pub id: String,
+    /// The master key, as a key file has it.
+    pub key: String,
 }
 
 fn is_zero(n: &u64) -> bool {

@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use store::seal::Source;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -28,8 +29,8 @@ pub enum Error {
 }
 
 /// The names below, for the readers of the same file that read other tables of it.
-pub const NAMES: [&str; 10] =
-    ["listen", "console", "region", "account", "engine", "events", "retention", "runtimes", "upstream", "function"];
+pub const NAMES: [&str; 11] =
+    ["listen", "console", "region", "account", "engine", "events", "retention", "runtimes", "upstream", "seal", "function"];
 
 /// `myna.toml`, as an operator writes it. Everything may be left out; an unknown name is an error.
 #[derive(Debug, Default, Deserialize)]
@@ -46,6 +47,7 @@ struct File {
     runtimes: BTreeMap<String, PathBuf>,
     /// Where services are that the platform lacks.
     upstream: BTreeMap<String, Setting>,
+    seal: SealFile,
     /// What `myna deploy` reads; one file may serve both.
     #[serde(rename = "function")]
     _function: serde::de::IgnoredAny,
@@ -87,6 +89,25 @@ struct RetentionFile {
     package_days: Option<u64>,
 }
 
+/// What the directory is sealed with.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SealFile {
+    /// Leave everything readable.
+    off: Option<bool>,
+    key: Option<KeyFrom>,
+}
+
+/// Where the master key comes from: one of these.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct KeyFrom {
+    file: Option<PathBuf>,
+    passphrase_file: Option<PathBuf>,
+    /// A program and its arguments, which prints the key.
+    command: Option<Vec<String>>,
+}
+
 #[derive(Clone, Debug)]
 pub struct Config {
     pub dir: PathBuf,
@@ -95,6 +116,8 @@ pub struct Config {
     pub no_auth: bool,
     /// A directory that a reboot empties will do.
     pub volatile: bool,
+    /// Where the key is that everything is sealed with.
+    pub seal: Source,
     pub region: String,
     pub account: String,
     /// What instances may really use together, in bytes.
@@ -166,6 +189,7 @@ impl Config {
             console: args.console.or(file.console).unwrap_or_else(|| loopback(9080)),
             no_auth: args.no_auth,
             volatile: args.volatile,
+            seal: seal(args, file.seal)?,
             region,
             account,
             memory_bytes: memory_mib << 20,
@@ -197,6 +221,40 @@ impl Config {
     pub fn promised_bytes(&self) -> u64 {
         (self.memory_bytes as f64 * self.memory_overcommit) as u64
     }
+}
+
+/// The command line wins over the file; without either the key is the user's own.
+fn seal(args: &Args, file: SealFile) -> Result<Source, Error> {
+    const FIELD: &str = "seal.key";
+    if args.no_seal {
+        return Ok(Source::Off);
+    }
+    if let Some(path) = &args.key_file {
+        return Ok(Source::File(path.clone()));
+    }
+    if let Some(path) = &args.passphrase_file {
+        return Ok(Source::PassphraseFile(path.clone()));
+    }
+    let wrong = |found: &str, expected: &str| Error::Value { field: FIELD, found: found.into(), expected: expected.into() };
+    match (file.off.unwrap_or(false), file.key) {
+        (true, Some(_)) => Err(wrong("given, and seal.off = true", "leave one of them out")),
+        (true, None) => Ok(Source::Off),
+        (false, None) => Ok(user_folder().map_or(Source::Nowhere, Source::Folder)),
+        (false, Some(KeyFrom { file: Some(path), passphrase_file: None, command: None })) => Ok(Source::File(path)),
+        (false, Some(KeyFrom { file: None, passphrase_file: Some(path), command: None })) => Ok(Source::PassphraseFile(path)),
+        (false, Some(KeyFrom { file: None, passphrase_file: None, command: Some(words) })) if !words.is_empty() => {
+            Ok(Source::Command(words))
+        }
+        (false, Some(key)) => {
+            Err(wrong(&format!("{key:?}"), "it must have one of file, passphrase_file and command, which is a list of words"))
+        }
+    }
+}
+
+/// Where this user's programs keep their settings (XDG Base Directory Specification).
+fn user_folder() -> Option<PathBuf> {
+    let from = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    from("XDG_CONFIG_HOME").or_else(|| Some(from("HOME")?.join(".config"))).map(|folder| folder.join("myna"))
 }
 
 fn read(path: &Path) -> Result<File, Error> {
@@ -252,10 +310,11 @@ mod tests {
     fn the_book_shows_every_key_and_no_other() {
         let book = include_str!("../../../../docs/configuration.md");
         let text = block(book, "## The platform's settings");
-        let File { listen, console, region, account, engine, events, retention, runtimes, upstream, _function: _ } =
+        let File { listen, console, region, account, engine, events, retention, runtimes, upstream, seal, _function: _ } =
             toml::from_str(text).unwrap();
         assert!(listen.is_some() && console.is_some() && region.is_some() && account.is_some());
         assert!(!runtimes.is_empty() && !upstream.is_empty());
+        assert!(seal.off == Some(false) && seal.key.is_some_and(|key| key.file.is_some()));
         let unknown = toml::from_str::<File>("x = 1").unwrap_err().to_string();
         assert_eq!(unknown.matches('`').count(), 2 * (1 + NAMES.len()), "{unknown}");
         assert!(NAMES.iter().all(|name| unknown.contains(&format!("`{name}`"))), "{unknown}");
@@ -281,6 +340,21 @@ mod tests {
         fs::write(file.path(), text).unwrap();
         let args = Args { config: Some(file.path().into()), ..Args::default() };
         Config::load("x".into(), &args).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_key_comes_from_one_place() {
+        let key = |text: &str| load(&format!("[seal]\n{text}\n")).map(|c| c.seal);
+        assert_eq!(key("off = true").unwrap(), Source::Off);
+        assert_eq!(key("key = { file = \"/k\" }").unwrap(), Source::File("/k".into()));
+        assert_eq!(key("key = { passphrase_file = \"/p\" }").unwrap(), Source::PassphraseFile("/p".into()));
+        assert_eq!(key("key = { command = [\"get\", \"key\"] }").unwrap(), Source::Command(vec!["get".into(), "key".into()]));
+        for bad in ["key = {}", "key = { file = \"/k\", command = [\"get\"] }", "key = { command = [] }"] {
+            assert!(key(bad).unwrap_err().contains("it must have one of file, passphrase_file and command"), "{bad}");
+        }
+        assert!(key("off = true\nkey = { file = \"/k\" }").unwrap_err().contains("leave one of them out"));
+        let args = Args { key_file: Some("/k".into()), ..Args::default() };
+        assert_eq!(Config::load("x".into(), &args).unwrap().seal, Source::File("/k".into()));
     }
 
     /// Every number of the file, with what it may be at least and at most.

@@ -11,14 +11,14 @@ use model::{
     limits::{DOWNLOAD_PIECE_BYTES, DOWNLOADS_MAX},
     ports::Response,
 };
-use std::{fs::File, io::Read, sync::Arc};
+use std::{io::Read, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub fn room() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(DOWNLOADS_MAX))
 }
 
-pub fn answer(file: File, bytes: u64, room: &Arc<Semaphore>) -> Response {
+pub fn answer(file: Box<dyn Read + Send>, bytes: u64, room: &Arc<Semaphore>) -> Response {
     let Ok(permit) = room.clone().try_acquire_owned() else { return busy() };
     let rest = Rest { file, left: bytes, _permit: permit };
     let frames = stream::unfold(Some(rest), |rest| async move { next(rest?).await });
@@ -37,7 +37,7 @@ fn busy() -> Response {
 
 /// What of an archive is not sent yet.
 struct Rest {
-    file: File,
+    file: Box<dyn Read + Send>,
     left: u64,
     _permit: OwnedSemaphorePermit,
 }
@@ -50,7 +50,7 @@ async fn next(mut rest: Rest) -> Option<(Frame, Option<Rest>)> {
     let read = tokio::task::spawn_blocking(move || {
         let most = DOWNLOAD_PIECE_BYTES.min(usize::try_from(rest.left).unwrap_or(usize::MAX));
         let mut piece = Vec::with_capacity(most);
-        let read = (&rest.file).take(most as u64).read_to_end(&mut piece);
+        let read = (&mut rest.file).take(most as u64).read_to_end(&mut piece);
         read.map(|n| {
             rest.left -= n as u64;
             (Bytes::from(piece), rest)
@@ -69,13 +69,9 @@ async fn next(mut rest: Rest) -> Option<(Frame, Option<Rest>)> {
 mod tests {
     use super::*;
     use futures_util::StreamExt;
-    use std::io::{Seek, Write};
 
-    fn archive(bytes: &[u8]) -> File {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        file.rewind().unwrap();
-        file
+    fn archive(bytes: &[u8]) -> Box<dyn Read + Send> {
+        Box::new(std::io::Cursor::new(bytes.to_vec()))
     }
 
     fn frames(response: Response) -> model::event::FrameStream {

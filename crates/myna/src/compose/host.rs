@@ -1,7 +1,7 @@
 //! What the composition alone knows of the running platform, for the admin API and the first lines of `up`.
 
 use super::{Config, download, keys::AccessKey};
-use crate::admin::{AdminHost, wire};
+use crate::admin::{AdminHost, SealChange, wire};
 use console::Console;
 use engine::Engine;
 use model::{
@@ -103,7 +103,7 @@ impl Host {
             Box::pin(async move {
                 let open = move || store.packages().open_link(&capability).ok();
                 let archive = tokio::task::spawn_blocking(open).await.ok()??;
-                Some(download::answer(archive.file, archive.bytes, &room))
+                Some(download::answer(archive.reader, archive.bytes, &room))
             })
         })
     }
@@ -121,6 +121,10 @@ impl AdminHost for Host {
         let mut warnings = weaker.clone();
         if self.config.no_auth {
             warnings.push("signatures are not checked: anybody on this machine may call (--no-auth)".into());
+        }
+        if !self.store.seal().is_on() {
+            warnings
+                .push("nothing in the directory is sealed: whoever reads the disk reads code, variables, events and keys".into());
         }
         if self.config.volatile {
             warnings.push("a directory in memory is allowed; a reboot empties it (--volatile)".into());
@@ -140,6 +144,7 @@ impl AdminHost for Host {
             account: self.config.account.clone(),
             default_role: dialects::aws::default_role(&self.settings),
             signatures: !self.config.no_auth,
+            sealed: sealed(&self.store.seal().sealing()),
             tier: self.settings.tier.name().into(),
             weaker,
             listeners: vec![
@@ -213,6 +218,32 @@ impl AdminHost for Host {
 
     fn findings(&self) -> Vec<wire::Finding> {
         machine()
+    }
+
+    fn seal(&self, change: SealChange) -> Fut<'_, Result<wire::Sealing, Fault>> {
+        let store = self.store.clone();
+        Box::pin(async move {
+            let work = move || {
+                let seal = store.seal();
+                if !seal.is_on() && !matches!(change, SealChange::None) {
+                    let fault = Fault::invalid("nothing in the directory is sealed");
+                    return Err(fault.hint("start the platform without --no-seal and without seal.off"));
+                }
+                match change {
+                    SealChange::None => {}
+                    SealChange::Rotate => drop(seal.rotate()?),
+                    SealChange::Rewrap(path) => seal.rewrap_by(store.directory().path(), &path)?,
+                }
+                let store::seal::Sealing { on, source, key_id, tenants, keys, generation, pending } = seal.sealing();
+                Ok(wire::Sealing { on, source, key_id, tenants, keys, generation, pending })
+            };
+            tokio::task::spawn_blocking(work).await.map_err(Fault::internal)?
+        })
+    }
+
+    fn export_key(&self) -> Result<wire::KeyText, Fault> {
+        let exported = self.store.seal().export().ok_or_else(|| Fault::invalid("nothing in the directory is sealed"))?;
+        Ok(wire::KeyText { id: exported.0, key: exported.1.to_string() })
     }
 
     fn console_link(&self) -> Result<String, Fault> {
@@ -338,6 +369,15 @@ fn languages() -> Vec<wire::Finding> {
     findings
 }
 
+/// For people: with what, or that nothing is.
+fn sealed(sealing: &store::seal::Sealing) -> String {
+    if !sealing.on {
+        return "no (--no-seal)".into();
+    }
+    let rest = if sealing.pending { "; older keys go at the next start" } else { "" };
+    format!("by {} (id {}), generation {}{rest}", sealing.source, sealing.key_id, sealing.generation)
+}
+
 fn retention(config: &Config, stats: &store::StoreStats) -> Vec<wire::Retention> {
     let days = |d: Duration| format!("{} days", d.as_secs() / 86_400);
     let row = |what: &str, keep: String, held_bytes: u64| wire::Retention { what: what.into(), keep, held_bytes };
@@ -350,7 +390,7 @@ fn retention(config: &Config, stats: &store::StoreStats) -> Vec<wire::Retention>
 
 /// The operator's choices in the store's own terms.
 pub fn store_options(config: &Config) -> store::Options {
-    let mut options = store::Options { allow_volatile: config.volatile, ..store::Options::default() };
+    let mut options = store::Options { allow_volatile: config.volatile, seal: config.seal.clone(), ..store::Options::default() };
     options.logs.age_max = config.log_age;
     options.logs.group_bytes_max = config.log_bytes;
     options.records.age_max = config.record_age;

@@ -19,6 +19,7 @@ mod list;
 mod logs;
 mod open;
 mod runtime;
+mod seal;
 mod status;
 pub mod up;
 pub mod url;
@@ -72,6 +73,8 @@ pub enum Verb {
     Explain(explain::Args),
     /// List the language runtimes, or install one.
     Runtime(runtime::Args),
+    /// Show what the directory is sealed with, renew its keys, or copy the key to a safe place.
+    Seal(seal::Args),
     /// Examine this machine: what works, what is weaker or missing, and what would mend it.
     Doctor(doctor::Args),
     /// Open the console in the browser, logged in.
@@ -122,6 +125,7 @@ async fn ask(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Delete(args) => delete::run(ctx, &args).await,
         Verb::Explain(args) => explain::run(ctx, &args).await,
         Verb::Runtime(args) => runtime::run(ctx, &args).await,
+        Verb::Seal(args) => seal::run(ctx, &args).await,
         Verb::Open(args) => open::run(ctx, &args).await,
         Verb::Demo(args) => Box::pin(demo::run(ctx, args)).await,
         Verb::Env(args) => env::run(ctx, &args).await,

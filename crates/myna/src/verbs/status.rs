@@ -37,6 +37,7 @@ fn show(ctx: &Ctx, status: &Status) {
         ("account", format!("{} in {}", status.account, status.region)),
         ("default role", status.default_role.clone()),
         ("signatures", if status.signatures { "checked" } else { "waived (--no-auth)" }.to_string()),
+        ("sealed", status.sealed.clone()),
         ("sandbox", status.tier.clone()),
         ("functions", load.functions.to_string()),
         (

@@ -42,6 +42,16 @@ pub struct Args {
     /// Allow a directory in memory (tmpfs), which a reboot empties.
     #[arg(long)]
     pub volatile: bool,
+    /// What everything is sealed with lies in this file, made when there is none; outside of the directory.
+    /// [default: ~/.config/myna/keys/ID.key]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["passphrase_file", "no_seal"])]
+    pub key_file: Option<PathBuf>,
+    /// Seal everything with a passphrase, which this file holds (or a descriptor: /dev/fd/3).
+    #[arg(long, value_name = "FILE", conflicts_with = "no_seal")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Leave what lies in the directory readable: code, variables, events, keys.
+    #[arg(long)]
+    pub no_seal: bool,
     /// The region that names carry. [default: us-east-1]
     #[arg(long)]
     pub region: Option<String>,
@@ -169,6 +179,7 @@ fn announce(ctx: &Ctx, host: &Host, began: Instant) {
         ("AWS APIs", access.endpoint_url.clone()),
         ("console", format!("{}   (myna open prints a link that logs in)", host.console_address())),
         ("directory", status.dir.display().to_string()),
+        ("sealed", status.sealed.clone()),
         (
             "account",
             format!("{} in {}{}", status.account, status.region, if status.signatures { "" } else { ", signatures waived" }),

@@ -9,7 +9,10 @@ mod lock;
 
 pub(crate) use listing::{empty, folder_bytes, two_levels};
 
-use crate::Error;
+use crate::{
+    Error,
+    seal::{KEYS_FILE, Label, PLATFORM, Seal},
+};
 use lock::Lock;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use std::{
@@ -18,20 +21,22 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
 /// The newest format that this build reads, and the one it writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const FORMAT_FILE: &str = "FORMAT";
 const FOLDERS: &[&str] = &["packages", "staging", "logs", "records", "queue", "secrets"];
-const FILES: &[&str] = &[FORMAT_FILE, ".gitignore", "lock", "rows.db", "rows.db-wal", "rows.db-shm", "reserve"];
+const FILES: &[&str] = &[FORMAT_FILE, ".gitignore", "lock", "rows.db", "rows.db-wal", "rows.db-shm", "reserve", KEYS_FILE];
 
 /// An opened state directory. Dropping it lets another platform have it.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
     handle: OwnedFd,
+    seal: OnceLock<Arc<Seal>>,
     _lock: Lock,
 }
 
@@ -45,7 +50,7 @@ impl Directory {
         check::contents(&handle, &path)?;
         let found = read_format(&path)?;
         let lock = Lock::take(&handle, &path)?;
-        let directory = Directory { path, handle, _lock: lock };
+        let directory = Directory { path, handle, seal: OnceLock::new(), _lock: lock };
         directory.prepare(found)?;
         Ok(directory)
     }
@@ -70,15 +75,54 @@ impl Directory {
                 if bytes.is_empty() {
                     return Err(Error::damaged(path, "it is empty", "remove it to have a new one made"));
                 }
-                Ok(bytes)
+                let Some(seal) = self.seal.get() else { return Ok(bytes) };
+                let opened = seal.open_text(label(name), &bytes);
+                opened.map_err(|why| Error::damaged(path, why, "restore it from a backup, or remove it to have a new one made"))
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let bytes = generate();
-                write_whole(&path, &bytes)?;
+                match self.seal.get() {
+                    Some(seal) => write_whole(&path, &seal.seal(label(name), &bytes)?)?,
+                    None => write_whole(&path, &bytes)?,
+                }
                 Ok(bytes)
             }
             Err(source) => Err(Error::Io { action: "open", path, source }),
         }
+    }
+
+    /// From now on small secrets are sealed; those that lie there otherwise are sealed again.
+    pub(crate) fn sealed_by(&self, seal: &Arc<Seal>) -> Result<(), Error> {
+        if self.seal.set(seal.clone()).is_err() || !seal.pending() {
+            return Ok(());
+        }
+        let folder = self.path.join("secrets");
+        for entry in std::fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+            let path = entry.map_err(Error::io("list", &folder))?.path();
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            if name.starts_with('.') {
+                // It was being written when the platform was killed.
+                std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+                continue;
+            }
+            let mut bytes = Vec::new();
+            let mut file = open_private(&path).map_err(Error::io("open", &path))?;
+            file.read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
+            if seal.stale(PLATFORM, &bytes) && !bytes.is_empty() {
+                let opened = seal.open_text(label(name), &bytes);
+                let plain = opened.map_err(|why| Error::damaged(&path, why, "restore it from a backup"))?;
+                write_whole(&path, &seal.seal(label(name), &plain)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is of this build's format now.
+    pub(crate) fn upgraded(&self) -> Result<(), Error> {
+        if read_format(&self.path)? == Some(FORMAT) {
+            return Ok(());
+        }
+        write_whole(&self.path.join(FORMAT_FILE), format!("{FORMAT}\n").as_bytes())
     }
 
     fn prepare(&self, found: Option<u32>) -> Result<(), Error> {
@@ -97,6 +141,10 @@ impl Directory {
         }
         Ok(())
     }
+}
+
+fn label(name: &str) -> Label<'_> {
+    Label { tenant: PLATFORM, kind: "secret file", name }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

@@ -12,23 +12,25 @@ mod extract;
 mod link;
 mod policy;
 mod put;
+mod sealed;
 mod settle;
 
 pub use collect::Collected;
 
-use crate::{Directory, Error, error::no_room, options::PackageLimits};
+use crate::{Directory, Error, error::no_room, options::PackageLimits, seal::Seal};
 use bytes::Bytes;
 use link::{Link, Signer};
 use model::{Cause, Clock, Fault, Fut, Loops, Mono, Package, TenantId, ports};
 use std::{
     collections::HashMap,
-    fs::File,
-    io,
+    io::{self, Read},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
 };
 
+/// Of a directory in which nothing is sealed, and of older ones.
 const ARCHIVE: &str = "archive.zip";
+const SEALED: &str = "archive.sealed";
 const CODE: &str = "code";
 const SETTLED: &str = "settled";
 
@@ -80,9 +82,9 @@ impl From<Problem> for Fault {
 }
 
 /// An archive that a link opened.
-#[derive(Debug)]
 pub struct Archive {
-    pub file: File,
+    /// The archive as it came; what was changed on the disk is an error.
+    pub reader: Box<dyn Read + Send>,
     pub bytes: u64,
     /// Hex SHA-256.
     pub digest: Arc<str>,
@@ -99,6 +101,7 @@ struct Inner {
     staging: PathBuf,
     limits: PackageLimits,
     signer: Signer,
+    seal: Arc<Seal>,
     clock: Arc<dyn Clock>,
     unpacking: tokio::sync::Semaphore,
     state: Mutex<State>,
@@ -122,6 +125,7 @@ impl PackageStore {
     pub(crate) fn open(
         directory: &Directory,
         limits: &PackageLimits,
+        seal: Arc<Seal>,
         clock: Arc<dyn Clock>,
         loops: &Arc<Loops>,
     ) -> Result<PackageStore, Error> {
@@ -134,10 +138,12 @@ impl PackageStore {
             staging,
             limits: limits.clone(),
             signer: Signer::new(&key),
+            seal,
             clock,
             unpacking: tokio::sync::Semaphore::new(limits.unpacking_max),
             state: Mutex::default(),
         };
+        inner.seal_again()?;
         inner.mend()?;
         Ok(PackageStore { inner: Arc::new(inner) })
     }
@@ -153,10 +159,9 @@ impl PackageStore {
         let inner = &self.inner;
         let link = inner.signer.verify(token, inner.clock.wall_ms()).ok_or_else(unknown)?;
         let digest = checked(&link.digest).ok_or_else(unknown)?;
-        let path = inner.place(&TenantId::new(&link.tenant), &digest).join(ARCHIVE);
-        let file = crate::directory::open_private(&path).map_err(|_| unknown())?;
-        let bytes = file.metadata().map_err(|e| Fault::internal(format!("can't look at an archive: {e}")))?.len();
-        Ok(Archive { file, bytes, digest })
+        let place = inner.place(&TenantId::new(&link.tenant), &digest);
+        let (reader, bytes) = inner.read(&link.tenant, &digest, &place).map_err(|_| unknown())?;
+        Ok(Archive { reader, bytes, digest })
     }
 
     /// Packages that are broken, and since start-up were not put again.
@@ -207,9 +212,9 @@ impl Inner {
 
     fn find(&self, tenant: &TenantId, digest: &Arc<str>) -> Option<Package> {
         let place = self.place(tenant, digest);
-        let archive = std::fs::symlink_metadata(place.join(ARCHIVE)).ok()?;
+        let bytes = self.archive_bytes(&place)?;
         let path = place.join(CODE);
-        path.is_dir().then(|| Package::Unpacked { digest: digest.clone(), bytes: archive.len(), path })
+        path.is_dir().then(|| Package::Unpacked { digest: digest.clone(), bytes, path })
     }
 }
 

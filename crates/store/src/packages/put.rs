@@ -1,6 +1,6 @@
 //! How a package comes to be: staged, moved into place, and made again when what was unpacked may have been lost.
 
-use super::{ARCHIVE, CODE, Inner, Place, Problem, Refused, archive, extract, policy, settle};
+use super::{CODE, Inner, Place, Problem, Refused, archive, extract, policy, settle};
 use crate::{
     Error,
     directory::{self, sync_folder},
@@ -11,13 +11,7 @@ use bytes::Bytes;
 use model::{Fault, Package, TenantId};
 use ring::digest::{SHA256, digest};
 use rustix::fs::{CWD, Mode, OFlags};
-use std::{
-    fs::File,
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
-    sync::Arc,
-};
+use std::{io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 impl Inner {
     pub(super) fn put(&self, tenant: &TenantId, archive: &Bytes) -> Result<Package, Fault> {
@@ -50,7 +44,7 @@ impl Inner {
             }
         }
         let staged = self.staging.join(uuid::Uuid::new_v4().to_string());
-        let made = self.stage(&staged, archive).and_then(|bytes| self.publish(&staged, place).map(|()| bytes));
+        let made = self.stage(place, &staged, archive).and_then(|bytes| self.publish(&staged, place).map(|()| bytes));
         let bytes = made.inspect_err(|_| {
             // What can't be removed now is swept at the next start.
             let _ = std::fs::remove_dir_all(&staged);
@@ -63,14 +57,12 @@ impl Inner {
     }
 
     /// Write the package into a folder of its own; how many bytes it takes.
-    fn stage(&self, staged: &Path, archive: &[u8]) -> Result<u64, Problem> {
+    fn stage(&self, place: &Place, staged: &Path, archive: &[u8]) -> Result<u64, Problem> {
         let entries = archive::read(archive, self.limits.entries_max, self.limits.name_bytes_max)?;
         let plan = policy::plan(&entries, archive.len() as u64, &self.limits)?;
         private_folder(staged).map_err(|e| Problem::io("create", "a staging folder", e))?;
         write_code(&staged.join(CODE), &plan)?;
-        let failed = |e| Problem::io("write", ARCHIVE, e);
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(staged.join(ARCHIVE)).map_err(failed)?;
-        file.write_all(archive).and_then(|()| file.sync_all()).and_then(|()| sync_folder(staged)).map_err(failed)?;
+        self.write_archive(&crate::folder_name(place.0.as_str()), &place.1, staged, archive)?;
         Ok(archive.len() as u64 + plan.bytes())
     }
 
@@ -97,7 +89,7 @@ impl Inner {
                 self.state().sizes.insert(place, bytes);
                 continue;
             }
-            match self.unpack_again(&digest, &place) {
+            match self.unpack_again(&tenant, &digest, &place) {
                 Ok(bytes) => {
                     self.state().sizes.insert(place.clone(), bytes);
                     self.settler.add(place, bytes);
@@ -111,9 +103,9 @@ impl Inner {
         Ok(())
     }
 
-    fn unpack_again(&self, wanted: &str, place: &Path) -> Result<u64, Fault> {
+    fn unpack_again(&self, folder: &str, wanted: &str, place: &Path) -> Result<u64, Fault> {
         let failed = |e: io::Error| Fault::internal(format!("can't unpack it again: {e}"));
-        let archive = std::fs::read(place.join(ARCHIVE)).map_err(failed)?;
+        let archive = self.read_whole(folder, wanted, place).map_err(failed)?;
         if hex(digest(&SHA256, &archive).as_ref()) != wanted {
             return Err(Fault::internal("its archive has another checksum"));
         }

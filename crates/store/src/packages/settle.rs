@@ -1,6 +1,6 @@
 //! Flushes unpacked packages in the background, many at once by one `syncfs`, and knows what lies in the packages folder.
 
-use super::{ARCHIVE, CODE, SETTLED};
+use super::{ARCHIVE, CODE, SEALED, SETTLED};
 use crate::Error;
 use model::Loops;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -85,5 +85,6 @@ fn run(filesystem: &File, queue: &Receiver<Unpacked>) {
 /// The bytes of a package that is whole; `None` for one that must be unpacked again.
 pub(super) fn settled(place: &Path) -> Option<u64> {
     let bytes = std::fs::read_to_string(place.join(SETTLED)).ok()?.parse().ok()?;
-    (place.join(CODE).is_dir() && place.join(ARCHIVE).is_file()).then_some(bytes)
+    let archive = [SEALED, ARCHIVE].iter().any(|name| place.join(name).is_file());
+    (place.join(CODE).is_dir() && archive).then_some(bytes)
 }

@@ -55,7 +55,7 @@ impl Bodies {
         Ok(names.iter().filter_map(|n| n.to_str()?.parse().ok().map(InvocationId)).collect())
     }
 
-    fn path(&self, id: InvocationId) -> PathBuf {
+    pub(super) fn path(&self, id: InvocationId) -> PathBuf {
         self.folder.join(id.to_string())
     }
 }

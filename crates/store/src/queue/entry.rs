@@ -1,7 +1,10 @@
 //! What the queue's log holds, and its encoding. A log is read by the build that wrote it and by newer ones: a field that is
 //! added later goes to the end of its entry, a kind that is added gets a new number.
 
-use crate::segments::code::{Reader, put_bytes, put_maybe, put_number, put_uuid};
+use crate::{
+    seal::OVERHEAD,
+    segments::code::{Reader, put_bytes, put_maybe, put_number, put_uuid},
+};
 use bytes::Bytes;
 use model::{
     FunctionName, InvocationId, TenantId,
@@ -13,10 +16,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kept {
     Here(Bytes),
-    /// In a file of its own, named by the event's id.
+    /// Here, and sealed.
+    Sealed(Bytes),
+    /// In a file of its own, named by the event's id. `crc` is of what the file holds, `bytes` of what was accepted.
     File {
         bytes: u64,
         crc: u32,
+        sealed: bool,
     },
 }
 
@@ -24,6 +30,7 @@ impl Kept {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Kept::Here(body) => body.len() as u64,
+            Kept::Sealed(body) => body.len().saturating_sub(OVERHEAD) as u64,
             Kept::File { bytes, .. } => *bytes,
         }
     }
@@ -153,8 +160,12 @@ impl Put {
                 out.push(0);
                 put_bytes(out, body);
             }
-            Kept::File { bytes, crc } => {
-                out.push(1);
+            Kept::Sealed(body) => {
+                out.push(2);
+                put_bytes(out, body);
+            }
+            Kept::File { bytes, crc, sealed } => {
+                out.push(if *sealed { 3 } else { 1 });
                 put_number(out, *bytes);
                 put_number(out, u64::from(*crc));
             }
@@ -169,7 +180,8 @@ impl Put {
         (event.due_ms, event.expires_ms) = (due_ms, expires_ms);
         let body = match r.byte()? {
             0 => Kept::Here(r.copy()?),
-            1 => Kept::File { bytes: r.number()?, crc: r.number()?.try_into().ok()? },
+            2 => Kept::Sealed(r.copy()?),
+            kind @ (1 | 3) => Kept::File { bytes: r.number()?, crc: r.number()?.try_into().ok()?, sealed: kind == 3 },
             _ => return None,
         };
         Some(Put { seq, id, accepted_ms, event, body })
@@ -312,7 +324,9 @@ mod tests {
         let lane = put(1, Kept::Here(Bytes::new())).event.lane;
         let mut all = vec![
             Entry::Put(put(1, Kept::Here(Bytes::from_static(b"{}")))),
-            Entry::Put(put(2, Kept::File { bytes: 1 << 20, crc: 7 })),
+            Entry::Put(put(2, Kept::File { bytes: 1 << 20, crc: 7, sealed: false })),
+            Entry::Put(put(4, Kept::File { bytes: 1 << 20, crc: 7, sealed: true })),
+            Entry::Put(put(5, Kept::Sealed(Bytes::from_static(b"longer than what a sealed text has more than its plain one")))),
             Entry::Settle { seq: 9, at_ms: 8, settled: Settled::Succeeded, then: vec![put(3, Kept::Here(Bytes::new()))] },
             Entry::Redrive { lane: lane.clone(), at_ms: 1, expires_ms: 2, only: Some(0), up_to: 3 },
         ];

@@ -32,7 +32,7 @@ const SCHEMA: &str = "
         seq INTEGER PRIMARY KEY, lane INTEGER NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL,
         accepted_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,
         id BLOB NOT NULL, key TEXT, head BLOB NOT NULL, bytes INTEGER NOT NULL, crc INTEGER NOT NULL,
-        why INTEGER, reason TEXT NOT NULL, body BLOB, behind INTEGER NOT NULL
+        why INTEGER, reason TEXT NOT NULL, body BLOB, behind INTEGER NOT NULL, sealed INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE INDEX IF NOT EXISTS ready ON events (lane, due_ms, seq) WHERE state = 0 AND behind = 0;
     CREATE INDEX IF NOT EXISTS of_lane ON events (lane, seq);
@@ -104,12 +104,19 @@ impl Lanes {
     }
 }
 
-/// What the first form of this file lacked: which events of a key stand behind another. Together, or not at all.
+/// What older forms of this file lacked: whether a body is sealed, and which events of a key stand behind another. Each together, or
+/// not at all.
 fn upgrade(connection: &Connection) -> rusqlite::Result<()> {
     let column = |name: &str| {
         connection.query_row("SELECT count(*) FROM pragma_table_info('events') WHERE name = ?", [name], |r| r.get::<_, i64>(0))
     };
-    if column("seq")? == 0 || column("behind")? == 1 {
+    if column("seq")? == 0 {
+        return Ok(());
+    }
+    if column("sealed")? == 0 {
+        connection.execute_batch("ALTER TABLE events ADD COLUMN sealed INTEGER NOT NULL DEFAULT 0")?;
+    }
+    if column("behind")? == 1 {
         return Ok(());
     }
     connection.execute_batch(
@@ -220,6 +227,63 @@ impl Index {
     }
 }
 
+/// An event whose body is kept.
+pub(super) struct Held {
+    pub seq: u64,
+    pub id: InvocationId,
+    pub tenant: TenantId,
+    pub body: Body,
+}
+
+/// A body that was sealed anew, and its checksum; `None` where it lies in a file.
+pub(super) struct Renewed {
+    pub seq: u64,
+    pub body: Option<Vec<u8>>,
+    pub crc: u32,
+}
+
+impl Index {
+    /// Some events whose bodies are kept, by number, from behind one on.
+    pub(super) fn held(&self, after: u64, limit: usize) -> rusqlite::Result<Vec<Held>> {
+        let mut query = self.connection.prepare_cached(
+            "SELECT seq, id, tenant, body, bytes, crc, sealed FROM events JOIN lanes USING (lane)
+             WHERE seq > ? AND state IN (0, 2) ORDER BY seq LIMIT ?",
+        )?;
+        let found = query.query_map(params![after as i64, limit as i64], |r| {
+            Ok(Held {
+                seq: number(r, 0)?,
+                id: id_from(r.get_ref(1)?.as_blob()?).ok_or_else(|| unreadable(1))?,
+                tenant: TenantId::new(r.get_ref(2)?.as_str()?),
+                body: Body {
+                    here: r.get_ref(3)?.as_blob_or_null()?.map(Bytes::copy_from_slice),
+                    bytes: number(r, 4)?,
+                    crc: r.get(5)?,
+                    sealed: r.get(6)?,
+                },
+            })
+        })?;
+        found.collect()
+    }
+
+    /// Put sealed bodies in the place of what was there, of which the file keeps no copy; all of them or none.
+    pub(super) fn renew(&mut self, bodies: &[Renewed]) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "secure_delete", true)?;
+        let transaction = self.connection.transaction()?;
+        {
+            let mut update = transaction.prepare_cached("UPDATE events SET body = ?, crc = ?, sealed = 1 WHERE seq = ?")?;
+            for Renewed { seq, body, crc } in bodies {
+                update.execute(params![body, crc, *seq as i64])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Write the file anew, without what was deleted in it.
+    pub(super) fn compact(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("VACUUM")
+    }
+}
+
 /// What of the ended events is kept.
 pub(super) struct Keep {
     pub closed_from_ms: u64,
@@ -294,13 +358,14 @@ impl Step<'_, '_> {
         self.lanes.touch(lane).queued += 1;
         let mut head = Vec::new();
         entry::encode_head(&mut head, &put.event);
-        let (body, crc) = match &put.body {
-            Kept::Here(body) => (Some(&body[..]), checksum(put.id, body)),
-            Kept::File { crc, .. } => (None, *crc),
+        let (body, crc, sealed) = match &put.body {
+            Kept::Here(body) => (Some(&body[..]), checksum(put.id, body), false),
+            Kept::Sealed(body) => (Some(&body[..]), checksum(put.id, body), true),
+            Kept::File { crc, sealed, .. } => (None, *crc, *sealed),
         };
         let mut insert = self.transaction.prepare_cached(
             "INSERT OR REPLACE INTO events (seq, lane, state, attempts, accepted_ms, due_ms, expires_ms, ended_ms, id, key, head, bytes, crc,
-             reason, body, behind) VALUES (?, ?, 0, 0, ?, ?, ?, 0, ?, ?, ?, ?, ?, '', ?, ?)",
+             reason, body, behind, sealed) VALUES (?, ?, 0, 0, ?, ?, ?, 0, ?, ?, ?, ?, ?, '', ?, ?, ?)",
         )?;
         let times = [put.accepted_ms as i64, put.event.due_ms as i64, put.event.expires_ms as i64];
         let (id, key) = (&put.id.0.as_bytes()[..], put.event.key.as_deref());
@@ -320,7 +385,8 @@ impl Step<'_, '_> {
             put.body.bytes() as i64,
             crc,
             body,
-            behind
+            behind,
+            sealed
         ])?;
         Ok(())
     }
@@ -469,7 +535,7 @@ type Due = Vec<(Queued, Body)>;
 pub(super) fn due(c: &Connection, lane: &Lane, now_ms: u64, limit: usize) -> rusqlite::Result<(Due, Option<u64>)> {
     let Some(number) = lane_number(c, lane)? else { return Ok((Vec::new(), None)) };
     let mut query = c.prepare_cached(
-        "SELECT seq, id, accepted_ms, due_ms, expires_ms, attempts, head, bytes, crc, body FROM events
+        "SELECT seq, id, accepted_ms, due_ms, expires_ms, attempts, head, bytes, crc, body, sealed FROM events
          WHERE lane = ?1 AND state = 0 AND behind = 0 AND due_ms <= ?2
          ORDER BY due_ms, seq LIMIT ?3",
     )?;
@@ -481,6 +547,7 @@ pub(super) fn due(c: &Connection, lane: &Lane, now_ms: u64, limit: usize) -> rus
             here: r.get_ref(9)?.as_blob_or_null()?.map(Bytes::copy_from_slice),
             bytes: self::number(r, 7)?,
             crc: r.get(8)?,
+            sealed: r.get(10)?,
         };
         Ok((Queued { seq: self::number(r, 0)?, id, accepted_ms: self::number(r, 2)?, attempts: r.get(5)?, event }, body))
     })?;
@@ -494,8 +561,11 @@ pub(super) fn due(c: &Connection, lane: &Lane, now_ms: u64, limit: usize) -> rus
 /// A body as the index has it.
 pub(super) struct Body {
     pub here: Option<Bytes>,
+    /// Of what was accepted.
     pub bytes: u64,
+    /// Of what lies there.
     pub crc: u32,
+    pub sealed: bool,
 }
 
 const VIEW: &str =
@@ -518,11 +588,16 @@ pub(super) fn some(c: &Connection, q: &EventQuery, seqs: &[u64]) -> rusqlite::Re
 
 pub(super) fn body(c: &Connection, tenant: &TenantId, id: InvocationId) -> rusqlite::Result<Option<Body>> {
     let mut query = c.prepare_cached(
-        "SELECT body, bytes, crc FROM events JOIN lanes USING (lane) WHERE seq = ? AND id = ? AND tenant = ? AND state IN (0, 2)",
+        "SELECT body, bytes, crc, sealed FROM events JOIN lanes USING (lane) WHERE seq = ? AND id = ? AND tenant = ? AND state IN (0, 2)",
     )?;
     let (seq, id) = (entry::seq_of(id) as i64, &id.0.as_bytes()[..]);
     let read = |r: &Row<'_>| {
-        Ok(Body { here: r.get_ref(0)?.as_blob_or_null()?.map(Bytes::copy_from_slice), bytes: number(r, 1)?, crc: r.get(2)? })
+        Ok(Body {
+            here: r.get_ref(0)?.as_blob_or_null()?.map(Bytes::copy_from_slice),
+            bytes: number(r, 1)?,
+            crc: r.get(2)?,
+            sealed: r.get(3)?,
+        })
     };
     query.query_row(params![seq, id, tenant.as_str()], read).optional()
 }

@@ -11,8 +11,14 @@ mod entry;
 mod follow;
 mod index;
 mod log;
+mod seal_again;
 
-use crate::{Error, options::QueueLimits, segments};
+use crate::{
+    Error,
+    options::QueueLimits,
+    seal::{Label, OVERHEAD, Refused, Seal},
+    segments,
+};
 use attempts::Claimed;
 use bodies::Bodies;
 use bytes::Bytes;
@@ -28,6 +34,7 @@ use model::{
 };
 use rusqlite::Connection;
 use std::{
+    io,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -46,6 +53,7 @@ pub struct QueueStore {
     log: Log,
     board: Arc<Board>,
     bodies: Bodies,
+    seal: Arc<Seal>,
     /// For attempts, and for what owners ask: a long list must not hold up attempts.
     reader: Reader,
     owners: Reader,
@@ -61,10 +69,23 @@ pub struct QueueStore {
 }
 
 impl QueueStore {
+    #[cfg(test)]
     pub(crate) fn open(directory: &Path, limits: &QueueLimits, clock: Arc<dyn Clock>, loops: &Arc<Loops>) -> Result<Self, Error> {
         Self::open_with(directory, limits, clock, loops, Arc::new(disk::Machine))
     }
 
+    /// The same, with bodies sealed.
+    pub(crate) fn sealed(
+        directory: &Path,
+        limits: &QueueLimits,
+        seal: Arc<Seal>,
+        clock: Arc<dyn Clock>,
+        loops: &Arc<Loops>,
+    ) -> Result<Self, Error> {
+        Self::start(directory, limits, (seal, Arc::new(disk::Machine)), clock, loops)
+    }
+
+    #[cfg(test)]
     pub(crate) fn open_with(
         directory: &Path,
         limits: &QueueLimits,
@@ -72,17 +93,33 @@ impl QueueStore {
         loops: &Arc<Loops>,
         disk: Arc<dyn Disk>,
     ) -> Result<Self, Error> {
+        Self::start(directory, limits, (Seal::off(), disk), clock, loops)
+    }
+
+    fn start(
+        directory: &Path,
+        limits: &QueueLimits,
+        (seal, disk): (Arc<Seal>, Arc<dyn Disk>),
+        clock: Arc<dyn Clock>,
+        loops: &Arc<Loops>,
+    ) -> Result<Self, Error> {
         let folder = directory.join("queue");
         let bodies = Bodies::open(&folder, disk.clone())?;
         let file = folder.join("events.db");
         let (mut index, followed) = Index::open(&file)?;
         let mut damaged = Vec::new();
-        let read = catch_up(&folder, &mut index, followed.segment, followed.offset, &mut damaged)?;
+        let mut read = catch_up(&folder, &mut index, followed.segment, followed.offset, &mut damaged)?;
         let seq = followed.seq.max(read.seq);
         let board = Arc::new(Board::default());
         let held = index.lanes().filter(|(_, v)| v.queued > 0 || v.dead > 0 || v.paused);
         board.lanes().extend(held.map(|(lane, view)| (lane.clone(), view.clone())));
         sweep(&bodies, &index, &folder)?;
+        if seal.pending() {
+            seal_again::all(&seal, &mut index, &bodies, &folder, &mut damaged)?;
+            // What is in the index needs no log, and that has what was plain.
+            seal_again::forget_log(&folder, &*disk, read.next)?;
+            read.oldest = read.next;
+        }
 
         let (tx, rx) = mpsc::channel();
         let lag = Lag::new(limits.lag_bytes_max);
@@ -113,6 +150,7 @@ impl QueueStore {
             log,
             board,
             bodies,
+            seal,
             reader: Reader::start("queue-read", &file, loops)?,
             owners: Reader::start("queue-list", &file, loops)?,
             clock,
@@ -161,15 +199,27 @@ impl QueueStore {
     async fn lay_out(&self, mut put: Put) -> Result<Put, Fault> {
         let Kept::Here(body) = &put.body else { return Ok(put) };
         if body.len() <= self.limits.inline_bytes_max {
+            if self.seal.is_on() {
+                let sealed = seal_body(&self.seal, &put.event.lane.tenant, put.id, body)?;
+                put.body = Kept::Sealed(sealed.into());
+            }
             return Ok(put);
         }
-        let (bodies, id, body) = (self.bodies.clone(), put.id, body.clone());
+        let (bodies, id, mut body) = (self.bodies.clone(), put.id, body.clone());
         let bytes = body.len() as u64;
-        let written = tokio::task::spawn_blocking(move || bodies.write(id, &body)).await.map_err(Fault::internal)?;
+        let (seal, tenant) = (self.seal.clone(), put.event.lane.tenant.clone());
+        let sealed = seal.is_on();
+        let write = move || {
+            if sealed {
+                body = seal_body(&seal, &tenant, id, &body).map_err(io::Error::other)?.into();
+            }
+            bodies.write(id, &body)
+        };
+        let written = tokio::task::spawn_blocking(write).await.map_err(Fault::internal)?;
         let crc = written.map_err(|e| {
             Fault::from(Error::Io { action: "keep the body of an event in", path: "queue/bodies".into(), source: e })
         })?;
-        put.body = Kept::File { bytes, crc };
+        put.body = Kept::File { bytes, crc, sealed };
         Ok(put)
     }
 
@@ -185,15 +235,23 @@ impl QueueStore {
         self.seq.load(Ordering::Relaxed).saturating_sub(1)
     }
 
-    fn whole(&self, id: InvocationId, body: index::Body) -> Result<Bytes, String> {
+    fn whole(&self, tenant: &TenantId, id: InvocationId, body: index::Body) -> Result<Bytes, String> {
         let bytes = match body.here {
             Some(bytes) => bytes,
             None => self.bodies.read(id).map_err(|e| format!("its body can't be read: {e}"))?,
         };
-        if bytes.len() as u64 != body.bytes || index::checksum(id, &bytes) != body.crc {
+        let longer = if body.sealed { OVERHEAD as u64 } else { 0 };
+        if bytes.len() as u64 != body.bytes + longer || index::checksum(id, &bytes) != body.crc {
             return Err("its body is not what was accepted".into());
         }
-        Ok(bytes)
+        match body.sealed {
+            true => {
+                let opened = self.seal.open_sealed(label(tenant, &id.to_string()), &bytes);
+                opened.map(Bytes::from).map_err(|why| format!("its body can't be opened: {why}"))
+            }
+            false if self.seal.complete() => Err(format!("its body can't be opened: {}", Refused::Plain)),
+            false => Ok(bytes),
+        }
     }
 
     async fn take_due(&self, lane: &Lane, limit: usize) -> Result<Taken, Fault> {
@@ -219,7 +277,7 @@ impl QueueStore {
                     continue;
                 }
             }
-            match self.whole(queued.id, body) {
+            match self.whole(&lane.tenant, queued.id, body) {
                 Ok(bytes) => {
                     keys.extend(queued.event.key.clone());
                     queued.event.body = bytes;
@@ -383,8 +441,9 @@ impl Queue for QueueStore {
     fn body(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<Option<Bytes>, Fault>> {
         let tenant = tenant.clone();
         Box::pin(async move {
-            let Some(body) = self.owners.ask(move |c| index::body(c, &tenant, id)).await? else { return Ok(None) };
-            self.whole(id, body).map(Some).map_err(|why| Fault::internal(format!("event {id}: {why}")))
+            let whose = tenant.clone();
+            let Some(body) = self.owners.ask(move |c| index::body(c, &whose, id)).await? else { return Ok(None) };
+            self.whole(&tenant, id, body).map(Some).map_err(|why| Fault::internal(format!("event {id}: {why}")))
         })
     }
 
@@ -403,6 +462,15 @@ impl Queue for QueueStore {
             Ok(all.filter(|v| stage.is_none_or(|s| s == v.stage)).take(limit).collect())
         })
     }
+}
+
+/// Where a body lies: nothing else is taken for it.
+fn label<'a>(tenant: &'a TenantId, id: &'a str) -> Label<'a> {
+    Label { tenant: tenant.as_str(), kind: "event", name: id }
+}
+
+fn seal_body(seal: &Seal, tenant: &TenantId, id: InvocationId, body: &[u8]) -> Result<Vec<u8>, Error> {
+    seal.seal(label(tenant, &id.to_string()), body)
 }
 
 struct Read {

@@ -1,6 +1,9 @@
 //! The SQLite file: its tables, their migrations, and the two things done with rows: load them all, write some.
 
-use crate::{Error, directory};
+use crate::{
+    Error, directory,
+    seal::{Label, Seal},
+};
 use bytes::Bytes;
 use model::{Key, Resource, TenantId};
 use rusqlite::{Connection, params};
@@ -13,7 +16,8 @@ use std::{
 };
 
 /// Entry n leads from format n to n + 1. An entry is never changed once it was released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE rows (
         tenant TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
         revision INTEGER NOT NULL, created_ms INTEGER NOT NULL, modified_ms INTEGER NOT NULL,
@@ -27,7 +31,10 @@ const MIGRATIONS: &[&str] = &["
         billed_ms INTEGER NOT NULL, gb_seconds REAL NOT NULL, memory_max_bytes INTEGER NOT NULL,
         PRIMARY KEY (tenant, hour, function)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    // Bodies may be sealed from here on, which an older build would take for damage.
+    "",
+];
 const _: () =
     assert!(MIGRATIONS.len() == directory::FORMAT as usize, "a format number is the number of migrations that led to it");
 
@@ -37,6 +44,7 @@ const USER_VERSION_AT: usize = 60;
 pub(crate) struct Database {
     pub(crate) connection: Connection,
     path: PathBuf,
+    seal: Arc<Seal>,
     /// The file and its -wal, as they were opened.
     files: [Option<(u64, u64)>; 2],
 }
@@ -44,20 +52,23 @@ pub(crate) struct Database {
 pub(crate) struct Loaded {
     pub(crate) rows: Vec<Resource>,
     pub(crate) revision: u64,
-    /// Rows that were not loaded because their checksum is wrong, named.
+    /// Rows that were not loaded because they are not what was written, named.
     pub(crate) damaged: Vec<String>,
+    /// What lies there otherwise than it should: plain, or sealed by an older key.
+    stale: Vec<Key>,
 }
 
 impl Database {
-    pub(crate) fn open(folder: &Path) -> Result<(Database, Loaded), Error> {
+    pub(crate) fn open(folder: &Path, seal: Arc<Seal>) -> Result<(Database, Loaded), Error> {
         let path = folder.join("rows.db");
         refuse_newer(&path)?;
         let connection = connect(&path).map_err(|e| damage(&path, e))?;
-        let mut database = Database { connection, path, files: [None, None] };
+        let mut database = Database { connection, path, seal, files: [None, None] };
         let loaded = database.migrate().and_then(|()| database.load()).map_err(|e| damage(&database.path, e))?;
         let version: u32 =
             database.connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(|e| damage(&database.path, e))?;
         directory::newer(&database.path, version)?;
+        database.seal_again(&loaded).map_err(|e| damage(&database.path, e))?;
         database.files = database.identities();
         Ok((database, loaded))
     }
@@ -93,7 +104,7 @@ impl Database {
 
     fn load(&self) -> rusqlite::Result<Loaded> {
         let mut kinds = Kinds::default();
-        let (mut rows, mut damaged) = (Vec::new(), Vec::new());
+        let (mut rows, mut damaged, mut stale) = (Vec::new(), Vec::new(), Vec::new());
         let mut statement =
             self.connection.prepare("SELECT tenant, kind, name, revision, created_ms, modified_ms, body, crc FROM rows")?;
         let mut found = statement.query([])?;
@@ -105,7 +116,17 @@ impl Database {
                 damaged.push(format!("row {} {:?} of {}: its checksum is wrong", key.kind, key.name, key.tenant));
                 continue;
             }
-            let body = Bytes::copy_from_slice(body);
+            let label = label(&key);
+            if self.seal.stale(label.tenant, body) {
+                stale.push(key.clone());
+            }
+            let body = match self.seal.open_text(label, body) {
+                Ok(body) => Bytes::from(body),
+                Err(why) => {
+                    damaged.push(format!("row {} {:?} of {}: {why}", key.kind, key.name, key.tenant));
+                    continue;
+                }
+            };
             rows.push(Resource {
                 key,
                 revision: number(row, 3)?,
@@ -117,7 +138,29 @@ impl Database {
         let counted: Option<i64> =
             self.connection.query_row("SELECT max(value) FROM counters WHERE name = 'revision'", [], |r| r.get(0))?;
         let highest = rows.iter().map(|r| r.revision).max().unwrap_or(0);
-        Ok(Loaded { rows, revision: highest.max(counted.unwrap_or(0) as u64), damaged })
+        Ok(Loaded { rows, revision: highest.max(counted.unwrap_or(0) as u64), damaged, stale })
+    }
+
+    /// Seal what lies there otherwise than it should. All of it or nothing, and no copy of what was there stays in the file.
+    fn seal_again(&mut self, loaded: &Loaded) -> rusqlite::Result<()> {
+        if !self.seal.pending() {
+            return Ok(());
+        }
+        self.connection.pragma_update(None, "secure_delete", true)?;
+        let rows: HashMap<&Key, &Resource> = loaded.rows.iter().map(|row| (&row.key, row)).collect();
+        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        {
+            let text = "UPDATE rows SET body = ?, crc = ? WHERE tenant = ? AND kind = ? AND name = ?";
+            let mut update = transaction.prepare(text)?;
+            for row in loaded.stale.iter().filter_map(|key| rows.get(key)) {
+                let key = &row.key;
+                let body = sealed(&self.seal, row)?;
+                update.execute(params![&body[..], checksum(key, &body), key.tenant.as_str(), key.kind, &*key.name])?;
+            }
+        }
+        transaction.commit()?;
+        self.connection.execute_batch("VACUUM")?;
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 
     /// Make all of the changes, or none; on success they are on stable storage.
@@ -139,8 +182,9 @@ impl Database {
                 match row {
                     Some(r) => {
                         let times = (r.created_ms as i64, r.modified_ms as i64);
-                        let crc = checksum(key, &r.body);
-                        put.execute(params![tenant, key.kind, name, r.revision as i64, times.0, times.1, &r.body[..], crc])?
+                        let body = sealed(&self.seal, r)?;
+                        let crc = checksum(key, &body);
+                        put.execute(params![tenant, key.kind, name, r.revision as i64, times.0, times.1, &body[..], crc])?
                     }
                     None => delete.execute(params![tenant, key.kind, name])?,
                 };
@@ -150,6 +194,14 @@ impl Database {
         }
         transaction.commit()
     }
+}
+
+fn label(key: &Key) -> Label<'_> {
+    Label { tenant: key.tenant.as_str(), kind: key.kind, name: &key.name }
+}
+
+fn sealed(seal: &Seal, row: &Resource) -> rusqlite::Result<Vec<u8>> {
+    seal.seal(label(&row.key), &row.body).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

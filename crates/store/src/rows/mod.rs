@@ -13,7 +13,7 @@ pub(crate) use database::{Database, number};
 pub(crate) use mirror::Mirror;
 pub(crate) use writer::Job;
 
-use crate::{Error, Options};
+use crate::{Error, Options, seal::Seal};
 use model::{Cause, Clock, Fault, Fut, Key, Loops, Resource, TenantId, Write, ports};
 use std::{
     path::Path,
@@ -36,10 +36,11 @@ impl RowStore {
     pub(crate) fn open(
         folder: &Path,
         options: &Options,
+        seal: Arc<Seal>,
         clock: Arc<dyn Clock>,
         loops: &Arc<Loops>,
     ) -> Result<(RowStore, Vec<String>), Error> {
-        let (database, loaded) = Database::open(folder)?;
+        let (database, loaded) = Database::open(folder, seal)?;
         let mirror = Arc::new(Mirror::new(loaded.rows));
         let (jobs, queue) = sync_channel(options.rows.pending_max);
         let mut writer =

@@ -11,6 +11,7 @@ mod packages;
 mod power;
 mod queue;
 mod rows;
+mod sealed;
 mod zips;
 
 use crate::{Options, Store};

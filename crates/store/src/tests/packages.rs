@@ -61,7 +61,7 @@ fn packages_and_links_belong_to_a_tenant() {
 
     let token = store.packages().link(&tenant(), mine.digest()).unwrap();
     let mut read = Vec::new();
-    store.packages().open_link(&token).unwrap().file.read_to_end(&mut read).unwrap();
+    store.packages().open_link(&token).unwrap().reader.read_to_end(&mut read).unwrap();
     assert_eq!(read, archive);
     assert_eq!(cause(store.packages().open_link(&token[1..])), Cause::NotFound);
     clock.forward(Duration::from_secs(601));
