@@ -5,6 +5,7 @@
 //! stays in that vendor's folder.
 
 pub mod access;
+pub mod audit;
 pub mod catalog;
 pub mod clock;
 pub mod event;

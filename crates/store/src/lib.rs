@@ -1,6 +1,7 @@
 //! Everything that Myna keeps, in one directory on one disk: rows of resources, code packages, logs, records of invocations
-//! and what they cost.
+//! and what they cost, and who changed what.
 
+pub mod audit;
 pub mod directory;
 mod error;
 mod journal;
@@ -17,6 +18,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
+pub use audit::AuditStore;
 pub use directory::Directory;
 pub use error::Error;
 pub use journal::Journal;
@@ -41,6 +43,7 @@ pub struct Store {
     ledger: Arc<Ledger>,
     queue: Arc<QueueStore>,
     seal: Arc<Seal>,
+    audit: Arc<AuditStore>,
     options: Options,
     damaged: Vec<String>,
     // Last, so that the lock is let go when everything else is closed.
@@ -62,9 +65,10 @@ impl Store {
         let rows = Arc::new(rows);
         let packages = Arc::new(PackageStore::open(&directory, &options.packages, seal.clone(), clock.clone(), loops)?);
         let queue = Arc::new(QueueStore::sealed(directory.path(), &options.queue, seal.clone(), clock.clone(), loops)?);
+        let audit = Arc::new(AuditStore::open(&directory.path().join("audit"), &options.audit, clock.clone(), loops)?);
         let ledger = Ledger::open(directory.path(), &options, rows.clone(), clock, loops)?;
         let (logs, records) = (Arc::new(LogStore(ledger.clone())), Arc::new(RecordStore(ledger.clone())));
-        let store = Store { rows, packages, logs, records, ledger, queue, seal, options, damaged, directory };
+        let store = Store { rows, packages, logs, records, ledger, queue, audit, seal, options, damaged, directory };
         store.directory.upgraded()?;
         // What could not be opened may be opened once its key is back, so no key goes while something is damaged.
         if store.seal.pending() && store.damaged().is_empty() {
@@ -94,13 +98,17 @@ impl Store {
     pub fn queue(&self) -> &Arc<QueueStore> {
         &self.queue
     }
+    pub fn audit(&self) -> &Arc<AuditStore> {
+        &self.audit
+    }
     pub fn journal(&self) -> &Arc<Journal> {
         self.ledger.journal()
     }
 
     /// What was found broken, each named.
     pub fn damaged(&self) -> Vec<String> {
-        self.damaged.iter().cloned().chain(self.packages.damaged()).chain(self.queue.damaged().iter().cloned()).collect()
+        let rows_and_packages = self.damaged.iter().cloned().chain(self.packages.damaged());
+        rows_and_packages.chain(self.queue.damaged().iter().cloned()).chain(self.audit.damaged()).collect()
     }
 
     /// Finish what was accepted and put everything on stable storage. What comes later is refused or dropped.
@@ -109,6 +117,7 @@ impl Store {
         self.queue.close();
         self.rows.close();
         self.packages.settle();
+        self.audit.close();
     }
 }
 

@@ -16,6 +16,7 @@ pub struct Options {
     pub logs: LogLimits,
     pub records: RecordLimits,
     pub queue: QueueLimits,
+    pub audit: AuditLimits,
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -101,6 +102,25 @@ pub struct QueueLimits {
     pub page_max: usize,
 }
 
+/// What is kept of the audit log, and what of it may wait.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct AuditLimits {
+    /// A segment file is closed at this size.
+    pub segment_bytes: u64,
+    pub total_bytes_max: u64,
+    pub age_max: Duration,
+    /// Entries that may wait for the disk before changes are refused.
+    pub pending_max: usize,
+    /// Refusals that have an entry each, from one source within [`AuditLimits::window`]; the rest are counted.
+    pub denials_per_source: u64,
+    /// The same of all sources together.
+    pub denials_max: u64,
+    pub window: Duration,
+    /// Sources that are told apart; all others count as one.
+    pub sources_max: usize,
+}
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Default for RowLimits {
@@ -163,6 +183,20 @@ impl Default for QueueLimits {
             checkpoint_bytes: 128 << 20,
             forget_every: Duration::from_secs(30),
             page_max: 1000,
+        }
+    }
+}
+impl Default for AuditLimits {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 20,
+            total_bytes_max: 256 << 20,
+            age_max: 365 * DAY,
+            pending_max: 4096,
+            denials_per_source: 5,
+            denials_max: 60,
+            window: Duration::from_secs(60),
+            sources_max: 1024,
         }
     }
 }

@@ -30,6 +30,7 @@ pub struct StoreStats {
 pub struct Maintained {
     pub packages: Collected,
     pub logs_and_records_bytes: u64,
+    pub audit_bytes: u64,
 }
 
 impl Store {
@@ -57,7 +58,8 @@ impl Store {
         let mut live = self.referenced();
         live.extend(in_use.iter().cloned());
         let packages = self.packages.collect(&live)?;
-        Ok(Maintained { packages, logs_and_records_bytes: self.ledger.retain()? })
+        let audit_bytes = self.audit.retain()?;
+        Ok(Maintained { packages, logs_and_records_bytes: self.ledger.retain()?, audit_bytes })
     }
 
     /// Every SHA-256 that stands in any row of a tenant, in hexadecimal or in base64. A package is only ever removed when its

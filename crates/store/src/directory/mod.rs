@@ -28,7 +28,7 @@ use std::{
 pub const FORMAT: u32 = 2;
 
 const FORMAT_FILE: &str = "FORMAT";
-const FOLDERS: &[&str] = &["packages", "staging", "logs", "records", "queue", "secrets"];
+const FOLDERS: &[&str] = &["packages", "staging", "logs", "records", "queue", "secrets", "audit"];
 const FILES: &[&str] = &[FORMAT_FILE, ".gitignore", "lock", "rows.db", "rows.db-wal", "rows.db-shm", "reserve", KEYS_FILE];
 
 /// An opened state directory. Dropping it lets another platform have it.

@@ -144,6 +144,11 @@ impl Segment {
         }
     }
 
+    /// Have the file system set room aside, behind what is written.
+    pub(crate) fn reserve(&self, bytes: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes)?)
+    }
+
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }

@@ -1,6 +1,7 @@
 //! The store as its users see it, opened on real directories.
 
 mod archives;
+mod audit;
 mod crash;
 mod directory;
 mod disks;
