@@ -1,4 +1,4 @@
-//! `/admin/v1` on the admin socket: what the command line asks beyond the AWS APIs. Who may connect was settled by the socket's
+//! `/admin/v1` and `/metrics` on the admin socket: what the command line asks beyond the AWS APIs. Who may connect was settled by the socket's
 //! mode and the peer's user id; every request acts for the operator, in the default tenant.
 
 mod events;
@@ -7,6 +7,7 @@ mod logs;
 mod reply;
 pub mod wire;
 
+use crate::metrics::{self, Exposition};
 use model::{
     Cause, Fault, Fut, Principal, TenantId, Unit, Verified,
     log::{LogRecord, Stream},
@@ -41,6 +42,8 @@ pub trait AdminHost: Send + Sync {
     fn install<'a>(&'a self, name: &'a str, say: mpsc::UnboundedSender<String>) -> Fut<'a, Result<wire::RuntimeRow, Fault>>;
     /// What this machine can't do, or only worse, as found when the platform started.
     fn findings(&self) -> Vec<wire::Finding>;
+    /// The platform in numbers, as `/metrics` shows it.
+    fn metrics(&self, format: Exposition) -> Fut<'static, String>;
     /// A link that logs in to the console, once.
     fn console_link(&self) -> Result<String, Fault>;
     /// What only the composition can say of a unit: the runtime that was resolved, its share of the CPU, its sandbox.
@@ -73,7 +76,7 @@ impl Admin {
 
     /// Whether a path on the admin socket is for this handler; all others are the AWS door's.
     pub fn claims(path: &str) -> bool {
-        path == "/livez" || path == "/readyz" || path.starts_with("/admin/")
+        path == "/livez" || path == "/readyz" || path == "/metrics" || path.starts_with("/admin/")
     }
 
     pub fn handle(self: &Arc<Self>, request: Verified<Request>) -> Fut<'static, Response> {
@@ -100,6 +103,10 @@ impl Admin {
         }
         if !matches!(principal, Principal::Root { .. }) {
             return Err(Fault::new(Cause::Denied, "the admin API is the operator's"));
+        }
+        if (request.method.as_str(), uri.path()) == ("GET", "/metrics") {
+            let format = metrics::asked(&request.headers);
+            return Ok(metrics::answer(self.host.metrics(format).await, format));
         }
         let query = Query::of(uri.query().unwrap_or(""));
         let path: Vec<String> = uri.path().trim_start_matches('/').split('/').map(decoded).collect();

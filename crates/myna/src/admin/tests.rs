@@ -1,4 +1,5 @@
 use super::*;
+use crate::metrics::Exposition;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use model::{
@@ -114,6 +115,9 @@ impl AdminHost for FakeHost {
     }
     fn findings(&self) -> Vec<wire::Finding> {
         Vec::new()
+    }
+    fn metrics(&self, format: Exposition) -> Fut<'static, String> {
+        Box::pin(async move { format!("numbers as {format:?}") })
     }
     fn console_link(&self) -> Result<String, Fault> {
         Ok("http://console.localhost/once".into())

@@ -7,9 +7,12 @@
 mod bodies;
 pub(crate) mod disk;
 mod entry;
+mod figures;
 mod follow;
 mod index;
 mod log;
+
+pub use figures::Figures;
 
 use crate::{Error, options::QueueLimits, segments};
 use bodies::Bodies;
@@ -27,7 +30,7 @@ use model::{
 use rusqlite::Connection;
 use std::{
     collections::HashSet,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -57,6 +60,7 @@ pub struct QueueStore {
     follower: Mutex<Option<JoinHandle<()>>>,
     /// What was found broken in the log, named.
     damaged: Vec<String>,
+    folder: PathBuf,
 }
 
 impl QueueStore {
@@ -121,6 +125,7 @@ impl QueueStore {
             chance: Chance::default(),
             follower: Mutex::new(Some(follower)),
             damaged,
+            folder,
         })
     }
 
