@@ -99,7 +99,7 @@ fn calls(page: &mut Page, from: &Sources) {
     for (tenant, function, t) in &rows {
         family.add(&[("tenant", tenant), ("function", function)], t.init.count());
     }
-    let mut family = page.counter("myna_billed_gb_seconds_total", "Memory size times billed time.");
+    let mut family = page.counter("myna_billed_gigabyte_seconds_total", "Memory size times billed time.");
     for (tenant, function, t) in &rows {
         family.add(&[("tenant", tenant), ("function", function)], t.mib_ms as f64 / 1_024_000.0);
     }
