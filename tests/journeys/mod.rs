@@ -12,6 +12,7 @@ mod extensions;
 mod first_start;
 mod frameworks;
 mod layers;
+mod metrics;
 mod mistakes;
 mod permissions;
 mod plain_user;
@@ -49,6 +50,7 @@ pub const ALL: &[&[Test]] = &[
     command_line::ALL,
     development::ALL,
     first_start::ALL,
+    metrics::ALL,
     mistakes::ALL,
     plain_user::ALL,
     console::ALL,

@@ -99,7 +99,11 @@ impl Engine {
     }
 
     /// Authorise, resolve, admit, run.
-    pub async fn invoke(&self, target: Target, mut event: Event) -> Result<Call, Fault> {
+    pub async fn invoke(&self, target: Target, event: Event) -> Result<Call, Fault> {
+        self.checked(target, event).await.inspect_err(|fault| self.refusals.count(fault))
+    }
+
+    async fn checked(&self, target: Target, mut event: Event) -> Result<Call, Fault> {
         let (function, unit) = self.check(&target, event.trigger)?;
         let limit = unit.settings.request_bytes_max;
         if let Some(found) = event.body.bytes().map(bytes::Bytes::len).filter(|n| *n > limit) {

@@ -9,6 +9,7 @@
 mod account;
 pub mod catalog;
 pub mod events;
+mod figures;
 mod held;
 mod housekeeper;
 mod identity;
@@ -23,6 +24,7 @@ mod start;
 mod tests;
 mod unbound;
 
+pub use figures::Figures;
 pub use keepalive::KeepAlive;
 
 use catalog::Catalog;
@@ -100,6 +102,7 @@ pub struct Engine {
     state: Mutex<State>,
     unbound: unbound::Unbound,
     plane: OnceLock<Arc<dyn Plane>>,
+    refusals: figures::Refusals,
     /// The housekeeper has nothing to do and sleeps until it is woken.
     asleep: AtomicBool,
     wake: Notify,
@@ -118,6 +121,7 @@ impl Engine {
             catalog: Catalog::default(),
             state: Mutex::new(State { pools: Pools::new(config), live: HashMap::new(), broken: HashMap::new() }),
             plane: OnceLock::new(),
+            refusals: figures::Refusals::default(),
             asleep: AtomicBool::new(false),
             wake: Notify::new(),
             runtime: tokio::runtime::Handle::current(),

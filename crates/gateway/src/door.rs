@@ -104,9 +104,57 @@ pub struct Counters {
     /// Times when the process had no descriptor left for a connection.
     pub out_of_descriptors: AtomicU64,
     pub bodies_held: AtomicUsize,
+    statuses: Vec<(&'static str, Statuses)>,
+}
+
+/// Answers of one door, by status.
+pub(crate) struct Statuses([AtomicU64; Statuses::ALL]);
+
+impl Statuses {
+    /// 100 to 599.
+    const ALL: usize = 500;
+
+    fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; Self::ALL])
+    }
+    pub(crate) fn bump(&self, status: http::StatusCode) {
+        if let Some(counter) = self.0.get(usize::from(status.as_u16()).wrapping_sub(100)) {
+            Counters::bump(counter);
+        }
+    }
+}
+
+impl std::fmt::Debug for Statuses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Statuses").finish_non_exhaustive()
+    }
 }
 
 impl Counters {
+    /// For these doors.
+    pub(crate) fn of(doors: impl Iterator<Item = &'static str>) -> Self {
+        let statuses = doors.map(|name| (name, Statuses::new())).collect();
+        Self { statuses, ..Self::default() }
+    }
+
+    /// What is counted of one door.
+    pub(crate) fn statuses(&self, door: &str) -> Option<&Statuses> {
+        self.statuses.iter().find(|(name, _)| *name == door).map(|(_, statuses)| statuses)
+    }
+
+    pub fn doors(&self) -> impl Iterator<Item = &'static str> {
+        self.statuses.iter().map(|(name, _)| *name)
+    }
+
+    /// Door, status and how many answers had it: what there was any of.
+    pub fn answers(&self) -> Vec<(&'static str, u16, u64)> {
+        let of = |(name, Statuses(all)): &(&'static str, Statuses)| -> Vec<(&'static str, u16, u64)> {
+            let counts = all.iter().enumerate().map(|(at, n)| (*name, at as u16 + 100, n.load(Ordering::Relaxed)));
+            counts.filter(|(_, _, n)| *n > 0).collect()
+        };
+        self.statuses.iter().flat_map(of).collect()
+    }
+
     pub(crate) fn bump(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }

@@ -31,7 +31,9 @@ pub struct Bound {
 /// Open every listener; nothing is accepted yet.
 pub fn open(doors: Vec<Door>) -> Result<Bound, Error> {
     let open = |door: Door| bind::open(door.name, &door.bind).map(|listener| (door, listener));
-    Ok(Bound { doors: doors.into_iter().map(open).collect::<Result<_, _>>()?, counters: Arc::default(), loops: Loops::alone() })
+    let doors: Vec<_> = doors.into_iter().map(open).collect::<Result<_, _>>()?;
+    let counters = Arc::new(Counters::of(doors.iter().map(|(door, _)| door.name)));
+    Ok(Bound { doors, counters, loops: Loops::alone() })
 }
 
 /// Open the doors and serve until told to stop.

@@ -50,7 +50,11 @@ pub fn answer(shared: Arc<Shared>, peer: Peer, flights: Arc<Flights>, request: h
         let brief = Brief::of(&parts);
         let outcome = AssertUnwindSafe(shared.serve(parts, body, peer)).catch_unwind().await;
         let (response, close) = outcome.unwrap_or_else(|_| (shared.panicked(&brief), false));
-        Ok(reply::seal(response, &brief.parts, close, flight))
+        let answer = reply::seal(response, &brief.parts, close, flight);
+        if let Some(statuses) = shared.counters.statuses(shared.name) {
+            statuses.bump(answer.status());
+        }
+        Ok(answer)
     })
 }
 

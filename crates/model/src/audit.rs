@@ -1,6 +1,6 @@
 //! Who changed what, and who was refused. An entry names things and never holds a secret or a body.
 
-use crate::{Fault, Fut, Principal};
+use crate::{Fault, Fut, Holder, Principal};
 use serde::{Deserialize, Serialize};
 
 /// Bytes of one text of an entry; a longer one is cut.
@@ -69,6 +69,12 @@ pub fn principal(principal: &Principal) -> String {
     match principal {
         Principal::Anonymous => "anonymous".into(),
         Principal::Root { .. } => "root".into(),
+        Principal::User(user) => user.arn.to_string(),
+        Principal::Session(session) => match &session.holder {
+            Holder::Root => "session of root".into(),
+            Holder::User(user) => format!("session of {}", user.arn),
+            Holder::Role { arn, session, .. } => format!("session {session} of {arn}"),
+        },
         Principal::Role { role, .. } => format!("role {role}"),
         Principal::Service { name } => format!("service {name}"),
     }

@@ -3,6 +3,7 @@
 mod admin;
 mod cli;
 mod compose;
+mod metrics;
 mod platform;
 mod project;
 mod verbs;

@@ -7,7 +7,7 @@ use crate::{
     Error, Options,
     journal::{Batch, Bounds, Journal},
     logs::LogState,
-    records::{RecordState, Usage},
+    records::{RecordState, Usage, tally::Tally},
     rows::RowStore,
 };
 use model::{
@@ -197,6 +197,13 @@ impl ports::Logs for LogStore {
 
 /// Reads records of invocations and what they cost.
 pub struct RecordStore(pub(crate) Arc<Ledger>);
+
+impl RecordStore {
+    /// What became of all calls since the start.
+    pub fn tally(&self) -> Tally {
+        self.0.current().0.records.tally.clone()
+    }
+}
 
 impl ports::Records for RecordStore {
     fn recent(&self, tenant: &TenantId, function: Option<&str>, limit: usize) -> Vec<Record> {

@@ -26,6 +26,7 @@ pub use ledger::{LogStore, RecordStore};
 pub use options::Options;
 pub use packages::{Collected, PackageStore};
 pub use queue::QueueStore;
+pub use records::tally;
 pub use rows::RowStore;
 pub use stats::{Maintained, StoreStats};
 

@@ -64,6 +64,16 @@ pub fn install() -> Result<()> {
     if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n")) }
 }
 
+/// A package's files below a folder, without installing anything.
+pub fn unpacked(into: &Path, package: &str) -> Result<()> {
+    quiet(Command::new("apt-get").args(["download", "-qq", package]).current_dir(into))?;
+    let mut files = std::fs::read_dir(into).with_context(|| format!("can't list {}", into.display()))?;
+    let archive = files.find_map(|f| f.ok().map(|f| f.path()).filter(|p| p.extension().is_some_and(|e| e == "deb")));
+    let archive = archive.with_context(|| format!("apt-get downloaded no {package}"))?;
+    quiet(Command::new("dpkg").arg("-x").arg(&archive).arg(into))?;
+    std::fs::remove_file(&archive).with_context(|| format!("can't remove {}", archive.display()))
+}
+
 fn installing(package: &str) -> Command {
     let mut c = Command::new("apt-get");
     c.args(["install", "-y", "-qq", "--no-install-recommends", package]).env("DEBIAN_FRONTEND", "noninteractive");

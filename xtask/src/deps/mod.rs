@@ -33,6 +33,9 @@ const NODE_CLIENT: &str = "aws-lambda-ric-3.3.0";
 const PYTHON_FRAMEWORKS: &[&str] = &["aws-lambda-powertools==3.37.0", "mangum==0.22.0", "fastapi==0.165.0"];
 const NODE_FRAMEWORKS: &[&str] = &["@middy/core@6", "serverless-http@4", "express@5"];
 
+/// Debian's, unpacked and not installed: its package would start a server.
+const PROMETHEUS: &str = "prometheus";
+
 pub fn dir() -> PathBuf {
     match std::env::var_os("MYNA_DEPS_DIR") {
         Some(d) => crate::root().join(d),
@@ -46,6 +49,7 @@ type Set = (String, Box<dyn FnOnce() -> Result<()>>);
 /// In this order: what a set needs stands before it.
 fn sets() -> Vec<Set> {
     let mut all: Vec<Set> = vec![("debian".into(), Box::new(debian::install)), ("clients".into(), Box::new(clients))];
+    all.push((PROMETHEUS.into(), Box::new(|| once(PROMETHEUS, |new| debian::unpacked(new, PROMETHEUS)))));
     for (release, version) in RUNTIME_CLIENTS {
         let name = format!("awslambdaric-{release}");
         let wanted = format!("awslambdaric=={release}");

@@ -94,6 +94,10 @@ impl Events {
 
     /// Accept an event for a function: authorised and checked as a call is, and on stable storage when this returns.
     pub async fn accept(&self, target: Target, event: Accept) -> Result<InvocationId, Fault> {
+        self.checked(target, event).await.inspect_err(|fault| self.engine.refusals.count(fault))
+    }
+
+    async fn checked(&self, target: Target, event: Accept) -> Result<InvocationId, Fault> {
         let (function, unit) = self.engine.check(&target, model::event::Trigger::Invoke)?;
         let limit = unit.settings.event_bytes_max;
         if event.body.len() > limit {

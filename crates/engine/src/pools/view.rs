@@ -39,6 +39,10 @@ impl<W> Pools<W> {
         let waiting = self.pools.values().map(|p| p.waiting.iter().filter(|w| w.1 == *key).count()).sum();
         (waiting, admitted.saturating_sub(waiting))
     }
+    /// Calls of all functions that wait.
+    pub fn waiting(&self) -> usize {
+        self.pools.values().map(|p| p.waiting.len()).sum()
+    }
     /// Calls of all functions that are not over.
     pub fn admitted(&self) -> usize {
         self.functions.values().map(|f| f.admitted as usize).sum()

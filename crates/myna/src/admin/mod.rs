@@ -1,4 +1,4 @@
-//! `/admin/v1` on the admin socket: what the command line asks beyond the AWS APIs. Who may connect was settled by the socket's
+//! `/admin/v1` and `/metrics` on the admin socket: what the command line asks beyond the AWS APIs. Who may connect was settled by the socket's
 //! mode and the peer's user id; every request acts for the operator, in the default tenant.
 
 mod events;
@@ -7,6 +7,7 @@ mod logs;
 mod reply;
 pub mod wire;
 
+use crate::metrics::{self, Exposition};
 use model::{
     Cause, Fault, Fut, Principal, TenantId, Unit, Verified,
     log::{LogRecord, Stream},
@@ -45,6 +46,8 @@ pub trait AdminHost: Send + Sync {
     fn seal(&self, change: SealChange) -> Fut<'_, Result<wire::Sealing, Fault>>;
     /// The master key, for its owner to keep elsewhere.
     fn export_key(&self) -> Result<wire::KeyText, Fault>;
+    /// The platform in numbers, as `/metrics` shows it.
+    fn metrics(&self, format: Exposition) -> Fut<'static, String>;
     /// A link that logs in to the console, once.
     fn console_link(&self) -> Result<String, Fault>;
     /// What only the composition can say of a unit: the runtime that was resolved, its share of the CPU, its sandbox.
@@ -87,7 +90,7 @@ impl Admin {
 
     /// Whether a path on the admin socket is for this handler; all others are the AWS door's.
     pub fn claims(path: &str) -> bool {
-        path == "/livez" || path == "/readyz" || path.starts_with("/admin/")
+        path == "/livez" || path == "/readyz" || path == "/metrics" || path.starts_with("/admin/")
     }
 
     pub fn handle(self: &Arc<Self>, request: Verified<Request>) -> Fut<'static, Response> {
@@ -114,6 +117,10 @@ impl Admin {
         }
         if !matches!(principal, Principal::Root { .. }) {
             return Err(Fault::new(Cause::Denied, "the admin API is the operator's"));
+        }
+        if (request.method.as_str(), uri.path()) == ("GET", "/metrics") {
+            let format = metrics::asked(&request.headers);
+            return Ok(metrics::answer(self.host.metrics(format).await, format));
         }
         let query = Query::of(uri.query().unwrap_or(""));
         let path: Vec<String> = uri.path().trim_start_matches('/').split('/').map(decoded).collect();

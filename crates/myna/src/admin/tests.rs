@@ -1,4 +1,5 @@
 use super::*;
+use crate::metrics::Exposition;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use model::{
@@ -120,6 +121,9 @@ impl AdminHost for FakeHost {
     }
     fn export_key(&self) -> Result<wire::KeyText, Fault> {
         Err(Fault::invalid("nothing is sealed"))
+    }
+    fn metrics(&self, format: Exposition) -> Fut<'static, String> {
+        Box::pin(async move { format!("numbers as {format:?}") })
     }
     fn console_link(&self) -> Result<String, Fault> {
         Ok("http://console.localhost/once".into())

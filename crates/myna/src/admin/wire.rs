@@ -32,6 +32,8 @@ pub struct Status {
     pub retention: Vec<Retention>,
     /// Loops of the platform that panicked since the start and were run again.
     pub loops: Vec<Panicked>,
+    /// How often the loop that tries queued events stood still before work and was started again.
+    pub event_loop_restarts: u64,
     /// What the operator should know: a weaker sandbox, a task that keeps failing, a nearly full disk.
     pub warnings: Vec<String>,
 }
@@ -64,7 +66,7 @@ pub struct Count {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Listener {
-    /// `aws`, `admin`, `console`.
+    /// `aws`, `admin`, `console`, `metrics`.
     pub name: String,
     /// A URL, or the path of a socket.
     pub address: String,

@@ -29,8 +29,20 @@ pub enum Error {
 }
 
 /// The names below, for the readers of the same file that read other tables of it.
-pub const NAMES: [&str; 11] =
-    ["listen", "console", "region", "account", "engine", "events", "retention", "runtimes", "upstream", "seal", "function"];
+pub const NAMES: [&str; 12] = [
+    "listen",
+    "console",
+    "region",
+    "account",
+    "engine",
+    "events",
+    "metrics",
+    "retention",
+    "runtimes",
+    "upstream",
+    "seal",
+    "function",
+];
 
 /// `myna.toml`, as an operator writes it. Everything may be left out; an unknown name is an error.
 #[derive(Debug, Default, Deserialize)]
@@ -42,6 +54,7 @@ struct File {
     account: Option<String>,
     engine: EngineFile,
     events: EventsFile,
+    metrics: MetricsFile,
     retention: RetentionFile,
     /// Where a language runtime lives: `"python3.12" = "/opt/python/bin/python3.12"`.
     runtimes: BTreeMap<String, PathBuf>,
@@ -82,6 +95,13 @@ struct EventsFile {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct MetricsFile {
+    /// Where `/metrics` is shown beside the admin socket.
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct RetentionFile {
     log_days: Option<u64>,
     log_mib_per_function: Option<u64>,
@@ -113,6 +133,8 @@ pub struct Config {
     pub dir: PathBuf,
     pub listen: SocketAddr,
     pub console: SocketAddr,
+    /// Where metrics are shown beside the admin socket, if anywhere.
+    pub metrics: Option<SocketAddr>,
     pub no_auth: bool,
     /// A directory that a reboot empties will do.
     pub volatile: bool,
@@ -187,6 +209,7 @@ impl Config {
             dir,
             listen: args.listen.or(file.listen).unwrap_or_else(|| loopback(9000)),
             console: args.console.or(file.console).unwrap_or_else(|| loopback(9080)),
+            metrics: file.metrics.listen,
             no_auth: args.no_auth,
             volatile: args.volatile,
             seal: seal(args, file.seal)?,
@@ -310,7 +333,7 @@ mod tests {
     fn the_book_shows_every_key_and_no_other() {
         let book = include_str!("../../../../docs/configuration.md");
         let text = block(book, "## The platform's settings");
-        let File { listen, console, region, account, engine, events, retention, runtimes, upstream, seal, _function: _ } =
+        let File { listen, console, region, account, engine, events, metrics, retention, runtimes, upstream, seal, _function: _ } =
             toml::from_str(text).unwrap();
         assert!(listen.is_some() && console.is_some() && region.is_some() && account.is_some());
         assert!(!runtimes.is_empty() && !upstream.is_empty());
@@ -329,6 +352,7 @@ mod tests {
         let EventsFile { in_flight, retry_s, ended_max } = events;
         assert_eq!((in_flight, retry_s), (Some(made.events_in_flight), Some(made.event_retry_base.as_secs())));
         assert_eq!(ended_max, Some(made.events_ended_max));
+        assert!(metrics.listen.is_some() && made.metrics.is_none());
         let RetentionFile { log_days, log_mib_per_function, record_days, package_days } = retention;
         let days = |n: Option<u64>| Some(Duration::from_secs(n? * DAY));
         assert_eq!((days(log_days), days(record_days)), (Some(made.log_age), Some(made.record_age)));

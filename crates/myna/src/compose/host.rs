@@ -1,7 +1,10 @@
 //! What the composition alone knows of the running platform, for the admin API and the first lines of `up`.
 
 use super::{Config, download, keys::AccessKey};
-use crate::admin::{AdminHost, SealChange, wire};
+use crate::{
+    admin::{AdminHost, SealChange, wire},
+    metrics::{self, Exposition, Sources},
+};
 use console::Console;
 use engine::Engine;
 use model::{
@@ -40,6 +43,7 @@ pub struct Host {
     loops: Arc<Loops>,
     settings: PlatformSettings,
     console: OnceLock<Arc<Console>>,
+    sources: OnceLock<Arc<Sources>>,
     phase: Arc<AtomicU8>,
     started_ms: u64,
 }
@@ -57,9 +61,9 @@ impl Host {
     pub fn new(config: Arc<Config>, key: AccessKey, parts: Parts, settings: &PlatformSettings) -> Self {
         let Parts { store, engine, sandbox, runtimes, loops } = parts;
         let started_ms = crate::cli::units::now_ms();
-        let (settings, console) = (settings.clone(), OnceLock::new());
+        let (settings, console, sources) = (settings.clone(), OnceLock::new(), OnceLock::new());
         let phase = Arc::new(AtomicU8::new(Phase::Starting as u8));
-        Self { config, key, store, engine, sandbox, runtimes, loops, settings, console, phase, started_ms }
+        Self { config, key, store, engine, sandbox, runtimes, loops, settings, console, sources, phase, started_ms }
     }
 
     pub fn dir(&self) -> &Path {
@@ -67,6 +71,13 @@ impl Host {
     }
     pub fn set_console(&self, console: Arc<Console>) {
         let _ = self.console.set(console);
+    }
+    /// Where the numbers come from that `metrics` shows.
+    pub fn set_sources(&self, sources: Sources) {
+        let _ = self.sources.set(Arc::new(sources));
+    }
+    pub fn started_ms(&self) -> u64 {
+        self.started_ms
     }
     pub fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
@@ -117,6 +128,12 @@ impl AdminHost for Host {
         let functions = self.engine.catalog().all();
         let stats = self.store.stats();
         let listener = |name: &str, address: String| wire::Listener { name: name.into(), address };
+        let mut listeners = vec![
+            listener("aws", format!("http://{}", self.config.listen)),
+            listener("admin", self.dir().join("admin.sock").display().to_string()),
+            listener("console", self.console_address()),
+        ];
+        listeners.extend(self.config.metrics.map(|at| listener("metrics", format!("http://{at}/metrics"))));
         let weaker = self.sandbox.caps().weaker;
         let mut warnings = weaker.clone();
         if self.config.no_auth {
@@ -147,11 +164,7 @@ impl AdminHost for Host {
             sealed: sealed(&self.store.seal().sealing()),
             tier: self.settings.tier.name().into(),
             weaker,
-            listeners: vec![
-                listener("aws", format!("http://{}", self.config.listen)),
-                listener("admin", self.dir().join("admin.sock").display().to_string()),
-                listener("console", self.console_address()),
-            ],
+            listeners,
             load: wire::Load {
                 functions: functions.len() as u64,
                 instances: instances as u64,
@@ -173,8 +186,19 @@ impl AdminHost for Host {
                 .into_iter()
                 .map(|p| wire::Panicked { name: p.name, times: p.times, last: p.last })
                 .collect(),
+            event_loop_restarts: self.sources.get().map_or(0, |s| s.events.view().restarts),
             warnings,
         }
+    }
+
+    fn metrics(&self, format: Exposition) -> Fut<'static, String> {
+        let (sources, ready) = (self.sources.get().cloned(), self.ready());
+        Box::pin(async move {
+            match sources {
+                Some(sources) => metrics::page(sources, ready, format).await,
+                None => String::new(),
+            }
+        })
     }
 
     fn ready(&self) -> bool {

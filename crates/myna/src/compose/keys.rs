@@ -31,13 +31,16 @@ fn text(len: usize, alphabet: &[u8]) -> String {
     bytes.iter().map(|b| char::from(alphabet[usize::from(*b) % alphabet.len()])).collect()
 }
 
+/// Credentials by the id of their access key.
+type Index = ArcSwap<HashMap<Arc<str>, Credential>>;
+
 /// Who an access key stands for: the administrator's own, users', and those of sessions. Read without a lock; what changes is
 /// replaced whole when rows are committed.
 pub struct Keys {
     root: Credential,
     store: Arc<Store>,
     /// By kind of row, so that a new session doesn't copy everybody's keys.
-    index: [(&'static str, ArcSwap<HashMap<Arc<str>, Credential>>); 2],
+    index: [(&'static str, Index); 2],
 }
 
 impl Keys {

@@ -14,7 +14,10 @@ pub mod upstream;
 pub use config::{Config, NAMES};
 pub use host::{Host, machine, missing};
 
-use crate::admin::Admin;
+use crate::{
+    admin::{Admin, AdminHost as _},
+    metrics::{self, MetricsDoor},
+};
 use anyhow::Context;
 use clock::Machine;
 use console::Console;
@@ -80,6 +83,7 @@ impl Built {
         let mut config = config;
         config.listen = settled(config.listen)?;
         config.console = settled(config.console)?;
+        config.metrics = config.metrics.map(settled).transpose()?;
         let config = Arc::new(config);
         let clock = Arc::new(Machine);
         let loops = Loops::new(clock.clone());
@@ -169,7 +173,21 @@ impl Built {
         let console = Arc::new(Console::new(platform.clone(), dialects::aws::logs::format, config.console.port()));
         host.set_console(console.clone());
         let admin = Arc::new(Admin::new(platform, host.clone(), dialects::aws::logs::format));
-        let doors = gateway::open(open_doors(&config, &dir, &aws, &admin, &console, &settings))?.watched(&loops);
+        let shown = host.clone();
+        let metrics = MetricsDoor(Arc::new(move |format| shown.metrics(format)));
+        let mut open = open_doors(&config, &dir, &aws, &admin, &console, &settings);
+        open.extend(config.metrics.map(|at| Door { name: "metrics", bind: Bind::Tcp(at), handler: Arc::new(metrics) }));
+        let doors = gateway::open(open)?.watched(&loops);
+        host.set_sources(metrics::Sources {
+            store: store.clone(),
+            engine: engine.clone(),
+            events: events.clone(),
+            counters: doors.counters(),
+            loops: loops.clone(),
+            memory_promised: config.promised_bytes(),
+            memory_usable: config.memory_bytes,
+            started_ms: host.started_ms(),
+        });
         Ok(Self { host, engine, events, store, dialects, node, doors, loops })
     }
 

@@ -71,6 +71,11 @@ fn show(ctx: &Ctx, status: &Status) {
     for warning in &status.warnings {
         ctx.out.warn(warning);
     }
+    if status.event_loop_restarts > 0 {
+        let times = status.event_loop_restarts;
+        ctx.out
+            .warn(format!("the loop that tries queued events stood still and was started again, {times} times since the start"));
+    }
     for l in &status.loops {
         ctx.out.warn(format!("the platform's loop {:?} panicked {} times and was run again: {}", l.name, l.times, l.last));
     }

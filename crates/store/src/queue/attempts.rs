@@ -48,6 +48,11 @@ impl Attempts {
         self.state().under_way.contains_key(&seq)
     }
 
+    /// How many there are.
+    pub fn all(&self) -> usize {
+        self.state().under_way.len()
+    }
+
     /// Attempts of a lane.
     pub fn count(&self, lane: &Lane) -> usize {
         self.state().under_way.values().filter(|(l, _)| l == lane).count()

@@ -4,7 +4,7 @@ use super::{
     attempts::Attempts,
     bodies::Bodies,
     disk::Disk,
-    index::{Applied, Index, Keep},
+    index::{Applied, Ends, Index, Keep},
     log::{Lag, Synced},
 };
 use crate::segments;
@@ -17,6 +17,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -46,6 +47,18 @@ pub(super) struct Board {
     pub tell: OnceLock<Tell>,
     /// How many of the log's entries can be read.
     pub followed: watch::Sender<u64>,
+    pub counts: Counts,
+}
+
+/// What came and what ended since the start of the platform.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub accepted: AtomicU64,
+    pub succeeded: AtomicU64,
+    pub failed: AtomicU64,
+    pub dead: AtomicU64,
+    pub cancelled: AtomicU64,
+    pub again: AtomicU64,
 }
 
 impl Board {
@@ -133,6 +146,18 @@ impl Follower {
     }
 
     fn publish(&mut self, applied: Applied) {
+        let Ends { accepted, succeeded, failed, dead, cancelled, again } = applied.ends;
+        let counts = &self.board.counts;
+        for (counter, more) in [
+            (&counts.accepted, accepted),
+            (&counts.succeeded, succeeded),
+            (&counts.failed, failed),
+            (&counts.dead, dead),
+            (&counts.cancelled, cancelled),
+            (&counts.again, again),
+        ] {
+            counter.fetch_add(more, Ordering::Relaxed);
+        }
         self.board.attempts.settled(&applied.settled);
         {
             let mut lanes = self.board.lanes();

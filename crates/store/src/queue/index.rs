@@ -144,6 +144,19 @@ pub(super) struct Applied {
     pub lanes: Vec<(Lane, LaneView)>,
     /// Bodies in files of their own that nothing needs any more.
     pub files: Vec<InvocationId>,
+    pub ends: Ends,
+}
+
+/// How many events came, ended, and how.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ends {
+    pub accepted: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub dead: u64,
+    pub cancelled: u64,
+    /// Attempts that are followed by another one.
+    pub again: u64,
 }
 
 pub(super) struct Followed {
@@ -356,6 +369,7 @@ impl Step<'_, '_> {
     fn put(&mut self, put: &Put) -> rusqlite::Result<()> {
         let lane = self.lane(&put.event.lane)?;
         self.lanes.touch(lane).queued += 1;
+        self.applied.ends.accepted += 1;
         let mut head = Vec::new();
         entry::encode_head(&mut head, &put.event);
         let (body, crc, sealed) = match &put.body {
@@ -398,6 +412,14 @@ impl Step<'_, '_> {
             find.query_row([seq as i64], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))).optional()?;
         // It ended meanwhile: cancelled, or its lane was purged.
         let Some((lane, id, file, key)) = found else { return Ok(()) };
+        let ends = &mut self.applied.ends;
+        *match settled {
+            Settled::Again { .. } => &mut ends.again,
+            Settled::Dead { .. } => &mut ends.dead,
+            Settled::Failed { .. } => &mut ends.failed,
+            Settled::Cancelled => &mut ends.cancelled,
+            Settled::Succeeded | Settled::Untold { .. } => &mut ends.succeeded,
+        } += 1;
         match settled {
             Settled::Again { due_ms, counted, reason } => {
                 let mut again = self
@@ -476,6 +498,7 @@ impl Step<'_, '_> {
                 let view = self.lanes.touch(number);
                 view.queued = view.queued.saturating_sub(n);
                 view.dead += n;
+                self.applied.ends.dead += n;
                 // A later function of the name starts afresh.
                 view.paused = false;
                 self.let_first(number)?;
@@ -493,6 +516,9 @@ impl Step<'_, '_> {
                 let view = self.lanes.touch(number);
                 let count = if state == QUEUED { &mut view.queued } else { &mut view.dead };
                 *count = count.saturating_sub(n);
+                if state == QUEUED {
+                    self.applied.ends.cancelled += n;
+                }
                 self.let_first(number)?;
             }
         }
@@ -526,6 +552,18 @@ impl Step<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Since when the event that is due longest, of these lanes, has been due: milliseconds since the Unix epoch.
+pub(super) fn first_due(c: &Connection, lanes: &[Lane]) -> rusqlite::Result<Option<u64>> {
+    let mut first = c.prepare_cached("SELECT min(due_ms) FROM events WHERE lane = ? AND state = 0 AND behind = 0")?;
+    let mut earliest: Option<u64> = None;
+    for lane in lanes {
+        let Some(number) = lane_number(c, lane)? else { continue };
+        let found: Option<i64> = first.query_row([number], |r| r.get(0))?;
+        earliest = found.map(|ms| ms as u64).into_iter().chain(earliest).min();
+    }
+    Ok(earliest)
 }
 
 /// Events without their bodies, and where those are.

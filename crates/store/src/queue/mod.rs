@@ -8,10 +8,13 @@ mod attempts;
 mod bodies;
 pub(crate) mod disk;
 mod entry;
+mod figures;
 mod follow;
 mod index;
 mod log;
 mod seal_again;
+
+pub use figures::Figures;
 
 use crate::{
     Error,
@@ -35,7 +38,7 @@ use model::{
 use rusqlite::Connection;
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -66,6 +69,7 @@ pub struct QueueStore {
     follower: Mutex<Option<JoinHandle<()>>>,
     /// What was found broken in the log, named.
     damaged: Vec<String>,
+    folder: PathBuf,
 }
 
 impl QueueStore {
@@ -160,6 +164,7 @@ impl QueueStore {
             chance: Chance::default(),
             follower: Mutex::new(Some(follower)),
             damaged,
+            folder,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Finished invocations: the newest in memory, all within their retention in segments, and what they cost in SQLite.
 
 mod encode;
+pub mod tally;
 mod usage;
 
 pub(crate) use usage::Usage;
@@ -18,6 +19,7 @@ use std::{
     sync::Arc,
     time::SystemTime,
 };
+use tally::Tally;
 use tokio::sync::broadcast;
 
 /// Of each function this many stay in memory, however busy the others are.
@@ -36,6 +38,8 @@ pub(crate) struct RecordState {
     by_function: HashMap<(TenantId, FunctionName), VecDeque<Arc<Record>>>,
     pub(crate) followers: broadcast::Sender<Arc<Record>>,
     pub(crate) lost: u64,
+    /// What was written since the start, counted.
+    pub(crate) tally: Tally,
     buffer: Vec<u8>,
 }
 
@@ -54,6 +58,7 @@ impl RecordState {
             by_function: HashMap::new(),
             followers: broadcast::channel(FOLLOW_RECORDS).0,
             lost: 0,
+            tally: Tally::default(),
             buffer: Vec::new(),
         };
         state.load(counted, usage).map_err(Error::io("read", path))?;
@@ -115,6 +120,7 @@ impl RecordState {
         }
         for record in records.drain(..) {
             usage.add(&record);
+            self.tally.add(&record);
             let record = Arc::new(record);
             if self.followers.receiver_count() > 0 {
                 // The last follower may have gone since.
