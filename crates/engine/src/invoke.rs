@@ -94,8 +94,7 @@ impl Engine {
             return Ok(());
         }
         let why = verdict.reason(action);
-        Err(Fault::new(Cause::Denied, format!("not authorized to perform: {action} on resource: {resource} {why}"))
-            .detail(action))
+        Err(Fault::new(Cause::Denied, format!("not allowed to perform: {action} on resource: {resource} {why}")).detail(action))
     }
 
     /// Authorise, resolve, admit, run.

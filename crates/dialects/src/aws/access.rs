@@ -100,8 +100,11 @@ pub fn about_call(shared: &Shared, parts: &http::request::Parts, caller: &Princi
 
 /// What the engine refused, with the name of who asked.
 pub fn refused(caller: &Principal, fault: Fault) -> WireError {
-    if fault.cause == Cause::Denied && fault.message.starts_with("not authorized to perform: ") {
-        return WireError::access_denied(format!("User: {} is {}", names::caller_arn(caller), fault.message));
+    match fault.message.strip_prefix("not allowed to perform: ") {
+        Some(what) if fault.cause == Cause::Denied => {
+            let who = names::caller_arn(caller);
+            WireError::access_denied(format!("User: {who} is not authorized to perform: {what}"))
+        }
+        _ => fault.into(),
     }
-    fault.into()
 }

@@ -30,7 +30,7 @@ mod xml;
 
 pub use iam::{Held, held};
 pub use lambda::{Mapped, RESERVED, map_layer, mapped_layers};
-pub use rows::USER;
+pub use rows::{ROLE, USER};
 pub use sts::{CREDENTIALS, credential};
 
 use bytes::Bytes;

@@ -59,10 +59,11 @@ impl Keys {
     /// Rows changed.
     pub fn follow(&self, changed: &[Key]) {
         let rows = &**self.store.resources();
-        // A user that was renamed, or is gone, changes what its keys stand for.
-        let users = changed.iter().any(|k| k.kind == dialects::aws::USER);
+        // With a user or a role goes what its keys and sessions stood for.
+        let holders = [dialects::aws::USER, dialects::aws::ROLE];
+        let gone = changed.iter().any(|k| holders.contains(&k.kind) && model::ports::Rows::get(rows, k).is_none());
         for (kind, index) in &self.index {
-            let known: Vec<Key> = if users { self.store.resources().keys() } else { Vec::new() };
+            let known: Vec<Key> = if gone { self.store.resources().keys() } else { Vec::new() };
             let touched = changed.iter().chain(&known).filter(|k| k.kind == *kind);
             let touched: Vec<_> = touched.map(|key| (key, dialects::aws::credential(rows, key))).collect();
             if touched.is_empty() {
