@@ -16,6 +16,7 @@ mod mistakes;
 mod plain_user;
 mod runtimes;
 mod sdk;
+mod sealing;
 mod settings;
 mod shims;
 mod streams;
@@ -51,4 +52,5 @@ pub const ALL: &[&[Test]] = &[
     plain_user::ALL,
     console::ALL,
     directory::ALL,
+    sealing::ALL,
 ];
