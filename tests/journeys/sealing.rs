@@ -31,8 +31,8 @@ fn holding(folder: &Path, text: &str) -> Result<Vec<String>> {
 /// A function with a marker in its code and in a variable, and two events that wait, with one in each.
 fn fill(myna: &Platform) -> Result<()> {
     // Stored, so that the archive has it byte by byte.
-    let source = format!("import os\n# {CODE}\ndef handler(e, c):\n    return [os.environ['V'], len(e.get('x', ''))]\n");
-    let f = myna.draft("f", &source).set("Environment", json!({"Variables": {"V": VARIABLE}})).create()?;
+    let source = format!("import os\n# {CODE}\ndef handler(e, c):\n    return [os.environ['VAR'], len(e.get('x', ''))]\n");
+    let f = myna.draft("f", &source).set("Environment", json!({"Variables": {"VAR": VARIABLE}})).create()?;
     ensure!(f.call(json!({}))? == json!([VARIABLE, 0]));
     myna.verb(&["events", "pause", "f"])?;
     let large = format!("{{\"x\": \"{}\"}}", BODY.repeat(8000));
