@@ -72,9 +72,18 @@ fn one_binary_and_one_directory_are_all_there_is() -> Result<()> {
     }
     let beside: BTreeSet<_> =
         fs::read_dir(myna.home())?.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-    // `.local/state` is where the command line looks for platforms of this user: a hint and no state.
-    let expected = [".local", ".myna", "echo"].map(str::to_owned).into();
+    // `.local/state` is where the command line looks for platforms of this user: a hint and no state. The key that the directory is
+    // sealed with may not lie in it, and is the one file of `.config`.
+    let expected = [".config", ".local", ".myna", "echo"].map(str::to_owned).into();
     ensure!(beside == expected, "it wrote beside its directory: {beside:?}");
+    let mut config = myna.home().join(".config");
+    for only in ["myna", "keys"] {
+        let found: Vec<_> = fs::read_dir(&config)?.flatten().map(|e| e.path()).collect();
+        config.push(only);
+        ensure!(found == [config.clone()], "it wrote beside its directory: {found:?}");
+    }
+    let keys: Vec<_> = fs::read_dir(&config)?.flatten().map(|e| e.path()).collect();
+    ensure!(keys.len() == 1 && keys[0].extension().is_some_and(|e| e == "key"), "{keys:?}");
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod permissions;
 mod plain_user;
 mod runtimes;
 mod sdk;
+mod sealing;
 mod settings;
 mod shims;
 mod streams;
@@ -55,4 +56,5 @@ pub const ALL: &[&[Test]] = &[
     plain_user::ALL,
     console::ALL,
     directory::ALL,
+    sealing::ALL,
 ];

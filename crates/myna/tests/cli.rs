@@ -34,8 +34,9 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-const VERBS: [&str; 24] = [
+const VERBS: [&str; 25] = [
     "up",
+    "seal",
     "status",
     "init",
     "deploy",

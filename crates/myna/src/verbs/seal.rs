@@ -52,6 +52,10 @@ pub async fn run(ctx: &Ctx, args: &Args) -> Done {
         What::Status => show(ctx, &api.read("/admin/v1/seal").await?),
         What::Rotate => {
             let sealing: Sealing = ask(&api, "rotate", None).await?;
+            if ctx.out.json {
+                ctx.out.json(&sealing);
+                return Ok(());
+            }
             ctx.out.good(format!("generation {} seals what is written from now on", sealing.generation));
             ctx.out.note("what older keys sealed is sealed again, and they go, at the next start");
         }
@@ -59,6 +63,10 @@ pub async fn run(ctx: &Ctx, args: &Args) -> Done {
             let path = std::path::absolute(key_file).doing("the key file's path can't be resolved")?;
             let body = serde_json::to_value(NewKey { file: path.clone() }).doing("the request can't be made")?;
             let sealing: Sealing = ask(&api, "rewrap", Some(&body)).await?;
+            if ctx.out.json {
+                ctx.out.json(&sealing);
+                return Ok(());
+            }
             ctx.out.good(format!("the data keys are wrapped by {} (id {})", path.display(), sealing.key_id));
             ctx.out
                 .note(format!("from the next start on: myna up --key-file {}, or seal.key in the configuration", path.display()));
@@ -69,6 +77,10 @@ pub async fn run(ctx: &Ctx, args: &Args) -> Done {
             let write = |mut file: std::fs::File| file.write_all(key.key.as_bytes()).and_then(|()| file.sync_all());
             let written = options.write(true).create_new(true).mode(0o600).open(out).and_then(write);
             written.doing(format!("the key can't be written to {}", out.display()))?;
+            if ctx.out.json {
+                ctx.out.json(&serde_json::json!({ "key_id": key.id, "out": out }));
+                return Ok(());
+            }
             ctx.out.good(format!("the key {} is in {}", key.id, out.display()));
             ctx.out.note("keep it apart from the backups of the directory: together they can be read");
         }

@@ -27,7 +27,7 @@ impl Home {
         Seal::open(&self.state(), &self.source()).unwrap()
     }
     fn refusal(&self, source: &Source) -> String {
-        Seal::open(&self.state(), source).err().expect("refused").to_string()
+        Seal::open(&self.state(), source).expect_err("refused").to_string()
     }
     fn key_file(&self) -> PathBuf {
         fs::read_dir(self.home.path().join("config/keys")).unwrap().next().unwrap().unwrap().path()
