@@ -34,7 +34,7 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-const VERBS: [&str; 24] = [
+const VERBS: [&str; 25] = [
     "up",
     "status",
     "init",
@@ -54,6 +54,7 @@ const VERBS: [&str; 24] = [
     "delete",
     "explain",
     "runtime",
+    "audit",
     "doctor",
     "open",
     "demo",

@@ -5,6 +5,7 @@
 //! body; a function's own role reaches the data plane only; what an operation can't honour is refused by name, never ignored
 //! with a success.
 
+mod acts;
 mod check;
 mod eventstream;
 mod fault;
@@ -145,6 +146,10 @@ impl Dialect for Aws {
             "lambda-url" => Box::pin(self.url(request)),
             _ => Box::pin(self.answer(request)),
         }
+    }
+
+    fn changes(&self, request: &http::request::Parts, service: &str, body: &[u8]) -> Option<model::audit::Act> {
+        acts::of(request, service, body)
     }
 
     fn kinds(&self) -> &'static [&'static str] {
