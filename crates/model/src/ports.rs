@@ -31,6 +31,12 @@ pub trait Dialect: Send + Sync {
     fn start(&self, platform: Arc<dyn Platform>) -> Fut<'_, Result<(), Fault>>;
     /// Answer one request of the system's own API. Errors are answers too, in the system's own form.
     fn handle(&self, request: Verified<Request>) -> Fut<'_, Response>;
+    /// What a request would change, in this system's own words; none for one that only reads, or calls a function. Asked of
+    /// every request, before it is handled.
+    fn changes(&self, request: &http::request::Parts, service: &str, body: &[u8]) -> Option<crate::audit::Act> {
+        let _ = (request, service, body);
+        None
+    }
     /// Which kinds of rows are this dialect's.
     fn kinds(&self) -> &'static [&'static str];
     /// Changed or loaded rows → what the engine must know. `related` reads other rows of this dialect, as committed.

@@ -55,6 +55,7 @@ const VERBS: [&str; 25] = [
     "delete",
     "explain",
     "runtime",
+    "audit",
     "doctor",
     "open",
     "demo",

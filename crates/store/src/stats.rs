@@ -20,6 +20,7 @@ pub struct StoreStats {
     pub log_lines_lost: u64,
     pub records_bytes: u64,
     pub records_lost: u64,
+    pub audit_bytes: u64,
     /// What was found broken, each named.
     pub damaged: Vec<String>,
     pub retention: Options,
@@ -47,6 +48,7 @@ impl Store {
             log_lines_lost: sizes.lines_lost,
             records_bytes: sizes.records_bytes,
             records_lost: sizes.records_lost,
+            audit_bytes: self.audit.view().bytes,
             damaged: self.damaged(),
             retention: self.options.clone(),
         }

@@ -137,6 +137,9 @@ impl WireError {
             respond::put(&mut reply, "retry-after", &wait.as_secs().max(1).to_string());
         }
         respond::put(&mut reply, "x-amzn-requestid", request_id);
+        if self.status == 403 {
+            reply.extensions_mut().insert(model::audit::Refused { code: self.code });
+        }
         reply
     }
 }

@@ -6,6 +6,7 @@
 //! with a success.
 
 mod access;
+mod acts;
 mod check;
 mod eventstream;
 mod fault;
@@ -148,6 +149,10 @@ impl Dialect for Aws {
             "lambda-url" => Box::pin(self.url(request)),
             _ => Box::pin(self.answer(request)),
         }
+    }
+
+    fn changes(&self, request: &http::request::Parts, service: &str, body: &[u8]) -> Option<model::audit::Act> {
+        acts::of(request, service, body)
     }
 
     fn kinds(&self) -> &'static [&'static str] {

@@ -11,7 +11,10 @@ mod cookie;
 mod denial;
 mod place;
 mod plane;
+mod trail;
 mod trusted;
+
+pub use trail::Source;
 
 use crate::{
     door::{Handler, Paths, Peer},
@@ -44,6 +47,8 @@ pub struct Options {
     pub private_cookie: Option<&'static str>,
     pub ready: Option<Ready>,
     pub download: Option<Download>,
+    /// Where changes and refusals are written down.
+    pub audit: Option<Arc<dyn model::audit::Audit>>,
 }
 
 pub struct AwsDoor {
@@ -70,35 +75,36 @@ impl AwsDoor {
         Self { authority, identities, clock, settings, dialect, options, verifier: Verifier::default(), url_suffix }
     }
 
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, request: Request, source: Source) -> Response {
         let (parts, body) = request.into_parts();
         let Body::Bytes(body) = body else {
             return self.refuse(&parts, &Fault::internal("a streamed body reached the AWS door"));
         };
         match place::of(&parts, &self.url_suffix) {
             Place::Health { ready } => self.health(ready),
-            Place::Download(capability) => self.download(capability).await,
+            Place::Download(capability) => self.download(capability, &source).await,
             Place::Url(url) => {
                 let url = url.owned();
-                self.url(parts, body, url).await
+                self.url(parts, body, url, source).await
             }
-            Place::Api => self.api(parts, body).await,
+            Place::Api => self.api(parts, body, source).await,
         }
     }
 
     /// A request to an API of AWS.
-    async fn api(&self, mut parts: Parts, body: Bytes) -> Response {
+    async fn api(&self, mut parts: Parts, body: Bytes, source: Source) -> Response {
         match self.caller(&parts, &body) {
             Ok((principal, service)) => {
                 dispatch_signed_path(&mut parts, &service);
-                self.dispatch(parts, body, principal, service).await
+                self.dispatch(parts, body, principal, service, source).await
             }
-            Err(fault) => self.refuse(&parts, &fault),
+            Err(fault) => self.turned_away(&parts, &fault, &source),
         }
     }
 
-    fn dispatch(&self, parts: Parts, body: Bytes, principal: Principal, service: Arc<str>) -> Fut<'_, Response> {
-        self.dialect.handle(self.authority.vouch(Request::from_parts(parts, Body::Bytes(body)), principal, service))
+    async fn dispatch(&self, parts: Parts, body: Bytes, principal: Principal, service: Arc<str>, source: Source) -> Response {
+        let request = Request::from_parts(parts, Body::Bytes(body));
+        self.recorded(self.authority.vouch(request, principal, service), source).await
     }
 
     /// Who asks for which service.
@@ -151,7 +157,7 @@ impl AwsDoor {
 
     /// A function's HTTP address. Who may call it is the function's affair: an absent or wrong signature makes the caller
     /// nobody in particular.
-    async fn url(&self, mut parts: Parts, body: Bytes, url: Url<String>) -> Response {
+    async fn url(&self, mut parts: Parts, body: Bytes, url: Url<String>, source: Source) -> Response {
         if url.by_path && browser::navigates(&parts.headers) {
             return self.redirect(&parts, &url);
         }
@@ -163,10 +169,10 @@ impl AwsDoor {
             return self.refuse(&parts, &fault);
         }
         let Some(private) = self.options.private_cookie else {
-            return self.dispatch(parts, body, principal, place::URL_SERVICE.into()).await;
+            return self.dispatch(parts, body, principal, place::URL_SERVICE.into(), source).await;
         };
         cookie::keep_from(&mut parts.headers, private);
-        let mut response = self.dispatch(parts, body, principal, place::URL_SERVICE.into()).await;
+        let mut response = self.dispatch(parts, body, principal, place::URL_SERVICE.into(), source).await;
         cookie::keep_out_of(response.headers_mut(), private);
         response
     }
@@ -219,12 +225,15 @@ impl AwsDoor {
     }
 
     /// Whatever is wrong with a capability, the answer is the same.
-    async fn download(&self, capability: &str) -> Response {
+    async fn download(&self, capability: &str, source: &Source) -> Response {
         let found = match &self.options.download {
             Some(download) => download(capability).await,
             None => None,
         };
-        found.unwrap_or_else(|| reply::plain(404, "not found\n"))
+        found.unwrap_or_else(|| {
+            self.unknown_capability(source);
+            reply::plain(404, "not found\n")
+        })
     }
 
     /// Before a large body is taken in: does the request at least name a key that could have signed it?
@@ -256,8 +265,11 @@ fn dispatch_signed_path(parts: &mut Parts, service: &str) {
     parts.uri = whole.parse().expect("segments of a valid path make a valid path");
 }
 
-impl Handler for AwsDoor {
-    fn admit(&self, parts: &Parts, _from: &Peer) -> Result<usize, Fault> {
+/// This door's name in the audit log.
+const DOOR: &str = "aws";
+
+impl AwsDoor {
+    fn welcome(&self, parts: &Parts) -> Result<usize, Fault> {
         browser::host(&parts.headers, &self.options.hosts)?;
         let place = place::of(parts, &self.url_suffix);
         if matches!(place, Place::Api) {
@@ -268,9 +280,15 @@ impl Handler for AwsDoor {
         }
         Ok(place.limit(parts))
     }
+}
 
-    fn handle(&self, request: Request, _from: Peer) -> Fut<'_, Response> {
-        Box::pin(self.answer(request))
+impl Handler for AwsDoor {
+    fn admit(&self, parts: &Parts, from: &Peer) -> Result<usize, Fault> {
+        self.welcome(parts).inspect_err(|fault| drop(self.turned_away(parts, fault, &Source::of(DOOR, from))))
+    }
+
+    fn handle(&self, request: Request, from: Peer) -> Fut<'_, Response> {
+        Box::pin(self.answer(request, Source::of(DOOR, &from)))
     }
 
     fn refuse(&self, parts: &Parts, fault: &Fault) -> Response {

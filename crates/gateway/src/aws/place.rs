@@ -69,12 +69,17 @@ impl Place<'_> {
         match self {
             Place::Health { .. } | Place::Download(_) => 0,
             Place::Url(_) => PAYLOAD_MAX,
-            Place::Api if path.ends_with("invocations") || path.ends_with("/invoke-async") => PAYLOAD_MAX,
+            Place::Api if is_call(path) => PAYLOAD_MAX,
             Place::Api if path.ends_with("/functions") || path.ends_with("/functions/") || path.ends_with("/code") => PACKAGE_MAX,
             Place::Api if path.starts_with("/2018-10-31/layers/") && path.ends_with("/versions") => PACKAGE_MAX,
             Place::Api => OTHER_MAX,
         }
     }
+}
+
+/// Whether a path is that of a call: the way of a warm one, where nothing is looked up.
+pub fn is_call(path: &str) -> bool {
+    path.ends_with("invocations") || path.ends_with("/invoke-async") || path.ends_with("/invoke-async/")
 }
 
 /// The Host header without its port.

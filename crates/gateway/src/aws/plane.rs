@@ -4,13 +4,13 @@
 //! socket. Only the data plane is behind it: calling functions, and asking who one is. What the role allows is decided where
 //! every call is decided, in the engine; verbs that change the platform are refused before anybody looks at a policy.
 
-use super::{AwsDoor, denial, dispatch_signed_path, place::Place};
+use super::{AwsDoor, Source, denial, dispatch_signed_path, place::Place};
 use crate::sigv4::{Claim, Denial, Verifier, normal_path};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, request::Parts};
 use model::{
-    Cause, Fault, Fut,
+    Cause, Fault, Fut, Principal,
     event::Body,
     ports::{InstanceCaller, Request, Response},
 };
@@ -29,9 +29,10 @@ impl AwsDoor {
                 Ok((body, service)) => {
                     dispatch_signed_path(&mut parts, &service);
                     parts.extensions.insert(caller.clone());
-                    self.dispatch(parts, body, caller.principal, service.into()).await
+                    let source = source(&caller);
+                    self.dispatch(parts, body, caller.principal, service.into(), source).await
                 }
-                Err(fault) => self.dialect.refuse(&parts, &fault),
+                Err(fault) => self.turned_away(&parts, &fault, &source(&caller)),
             }
         })
     }
@@ -52,6 +53,13 @@ impl AwsDoor {
         self.verifier.verify(parts, &body, &claim, &caller.credential).map_err(denied)?;
         data_plane(parts, &claim.service)?;
         Ok((body, claim.service))
+    }
+}
+
+fn source(caller: &InstanceCaller) -> Source {
+    match &caller.principal {
+        Principal::Role { instance, .. } => Source::Instance(*instance),
+        _ => Source::Peer("instance", None),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The same APIs for a caller who was known before the request came: the operator on the admin socket.
 
-use super::AwsDoor;
+use super::{AwsDoor, Source};
 use model::{
     Principal, Verified,
     ports::{Request, Response},
@@ -8,8 +8,8 @@ use model::{
 
 impl AwsDoor {
     /// Answer a request whose sender the door that it came through has established.
-    pub async fn trusted(&self, request: Request, principal: Principal, service: &str) -> Response {
-        self.dialect.handle(self.vouch(request, principal, service)).await
+    pub async fn trusted(&self, request: Request, principal: Principal, service: &str, source: Source) -> Response {
+        self.recorded(self.vouch(request, principal, service), source).await
     }
 
     /// Say who a request comes from. For doors that authenticate by something else than a signature.

@@ -1,6 +1,7 @@
 //! `/admin/v1` and `/metrics` on the admin socket: what the command line asks beyond the AWS APIs. Who may connect was settled by the socket's
 //! mode and the peer's user id; every request acts for the operator, in the default tenant.
 
+mod audit;
 mod events;
 mod explain;
 mod logs;
@@ -10,6 +11,7 @@ pub mod wire;
 use crate::metrics::{self, Exposition};
 use model::{
     Cause, Fault, Fut, Principal, TenantId, Unit, Verified,
+    audit::Audit,
     log::{LogRecord, Stream},
     ports::{Platform, Request, Response},
 };
@@ -50,6 +52,10 @@ pub trait AdminHost: Send + Sync {
     fn metrics(&self, format: Exposition) -> Fut<'static, String>;
     /// A link that logs in to the console, once.
     fn console_link(&self) -> Result<String, Fault>;
+    /// The newest entries of the audit log that match, the oldest of them first.
+    fn audit(&self, query: store::audit::AuditQuery) -> Fut<'_, Result<Vec<store::audit::Numbered>, Fault>>;
+    /// Follow the audit log's chain; `head` is a hash that was noted before.
+    fn verify_audit(&self, head: Option<String>) -> Fut<'_, Result<store::audit::Verified, Fault>>;
     /// What only the composition can say of a unit: the runtime that was resolved, its share of the CPU, its sandbox.
     fn explain(&self, unit: &Unit) -> Vec<wire::Explained>;
 }
@@ -81,11 +87,12 @@ pub struct Admin {
     platform: Arc<dyn Platform>,
     host: Arc<dyn AdminHost>,
     format: Format,
+    trail: Arc<dyn Audit>,
 }
 
 impl Admin {
-    pub fn new(platform: Arc<dyn Platform>, host: Arc<dyn AdminHost>, format: Format) -> Self {
-        Self { platform, host, format }
+    pub fn new(platform: Arc<dyn Platform>, host: Arc<dyn AdminHost>, format: Format, trail: Arc<dyn Audit>) -> Self {
+        Self { platform, host, format, trail }
     }
 
     /// Whether a path on the admin socket is for this handler; all others are the AWS door's.
@@ -129,6 +136,8 @@ impl Admin {
         match (method, path.as_slice()) {
             ("GET", ["admin", "v1", "status"]) => Ok(json(&self.host.status())),
             ("GET", ["admin", "v1", "access"]) => Ok(json(&self.host.access())),
+            ("GET", ["admin", "v1", "audit"]) => self.audited(&query).await,
+            ("GET", ["admin", "v1", "audit", "verify"]) => self.verify_audit(&query).await,
             ("GET", ["admin", "v1", "findings"]) => Ok(json(&self.host.findings())),
             ("GET", ["admin", "v1", "runtimes"]) => Ok(json(&match query.get("family") {
                 Some(family) => self.host.runtimes_of(family).await,

@@ -128,6 +128,12 @@ impl AdminHost for FakeHost {
     fn console_link(&self) -> Result<String, Fault> {
         Ok("http://console.localhost/once".into())
     }
+    fn audit(&self, _: store::audit::AuditQuery) -> Fut<'_, Result<Vec<store::audit::Numbered>, Fault>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    fn verify_audit(&self, _: Option<String>) -> Fut<'_, Result<store::audit::Verified, Fault>> {
+        Box::pin(async { Ok(store::audit::Verified::default()) })
+    }
     fn explain(&self, _: &Unit) -> Vec<wire::Explained> {
         vec![wire::Explained { name: "host".into(), ..Default::default() }]
     }
@@ -141,7 +147,7 @@ async fn admin() -> (Arc<FakePlatform>, Arc<Admin>) {
         Line::Text { text, .. } => Some(String::from_utf8_lossy(text).into_owned()),
         other => Some(format!("{other:?}")),
     };
-    let admin = Arc::new(Admin::new(platform.clone(), Arc::new(FakeHost), format));
+    let admin = Arc::new(Admin::new(platform.clone(), Arc::new(FakeHost), format, Arc::new(model::audit::Nowhere)));
     (platform, admin)
 }
 

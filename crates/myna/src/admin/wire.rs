@@ -30,12 +30,27 @@ pub struct Status {
     pub listeners: Vec<Listener>,
     pub load: Load,
     pub retention: Vec<Retention>,
+    pub audit: Audit,
     /// Loops of the platform that panicked since the start and were run again.
     pub loops: Vec<Panicked>,
     /// How often the loop that tries queued events stood still before work and was started again.
     pub event_loop_restarts: u64,
     /// What the operator should know: a weaker sandbox, a task that keeps failing, a nearly full disk.
     pub warnings: Vec<String>,
+}
+
+/// The audit log in numbers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Audit {
+    /// Entries that are kept.
+    pub entries: u64,
+    /// Number of the last one.
+    pub last: u64,
+    /// Its hash.
+    pub head: String,
+    /// Refusals without an entry, since the start: the disk took none.
+    pub lost: u64,
 }
 
 /// `GET /admin/v1/events/ID`.

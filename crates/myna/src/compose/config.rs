@@ -107,6 +107,8 @@ struct RetentionFile {
     log_mib_per_function: Option<u64>,
     record_days: Option<u64>,
     package_days: Option<u64>,
+    audit_days: Option<u64>,
+    audit_mib: Option<u64>,
 }
 
 /// What the directory is sealed with.
@@ -158,6 +160,8 @@ pub struct Config {
     pub log_bytes: u64,
     pub record_age: Duration,
     pub package_age: Duration,
+    pub audit_age: Duration,
+    pub audit_bytes: u64,
     pub runtimes: Vec<(String, PathBuf)>,
     pub upstreams: BTreeMap<String, Setting>,
     pub cpus: u32,
@@ -234,6 +238,8 @@ impl Config {
             log_bytes: log_mib << 20,
             record_age: days("retention.record_days", retention.record_days, 14)?,
             package_age: days("retention.package_days", retention.package_days, 1)?,
+            audit_age: days("retention.audit_days", retention.audit_days, 365)?,
+            audit_bytes: within("retention.audit_mib", retention.audit_mib, 2..=MEMORY_MIB_MAX, 256)? << 20,
             runtimes: file.runtimes.into_iter().collect(),
             upstreams: file.upstream,
             cpus,
@@ -353,9 +359,10 @@ mod tests {
         assert_eq!((in_flight, retry_s), (Some(made.events_in_flight), Some(made.event_retry_base.as_secs())));
         assert_eq!(ended_max, Some(made.events_ended_max));
         assert!(metrics.listen.is_some() && made.metrics.is_none());
-        let RetentionFile { log_days, log_mib_per_function, record_days, package_days } = retention;
+        let RetentionFile { log_days, log_mib_per_function, record_days, package_days, audit_days, audit_mib } = retention;
         let days = |n: Option<u64>| Some(Duration::from_secs(n? * DAY));
         assert_eq!((days(log_days), days(record_days)), (Some(made.log_age), Some(made.record_age)));
+        assert_eq!((days(audit_days), audit_mib), (Some(made.audit_age), Some(made.audit_bytes >> 20)));
         assert_eq!((log_mib_per_function, days(package_days)), (Some(made.log_bytes >> 20), Some(made.package_age)));
     }
 
@@ -396,6 +403,8 @@ mod tests {
         ("retention", "log_mib_per_function", "1", "16777216"),
         ("retention", "record_days", "0", "36500"),
         ("retention", "package_days", "0", "36500"),
+        ("retention", "audit_days", "0", "36500"),
+        ("retention", "audit_mib", "2", "16777216"),
     ];
 
     #[test]
@@ -410,6 +419,7 @@ mod tests {
             let less = match *least {
                 "1" => "0",
                 "1.0" => "0.5",
+                "2" => "1",
                 "128" => "127",
                 _ => "-1",
             };

@@ -1,11 +1,15 @@
 //! The admin socket and the console as doors of the gateway.
 
-use crate::admin::Admin;
+use crate::{admin::Admin, cli::units::now_ms};
 use console::Console;
-use gateway::{Handler, Paths, Peer, aws::AwsDoor};
+use gateway::{
+    Handler, Paths, Peer,
+    aws::{AwsDoor, Source},
+};
 use http::request::Parts;
 use model::{
     Fault, Fut, Principal, TenantId,
+    audit::{Audit, Entry},
     ports::{Request, Response},
 };
 use std::sync::Arc;
@@ -25,13 +29,14 @@ impl Handler for AdminDoor {
     fn admit(&self, _: &Parts, _: &Peer) -> Result<usize, Fault> {
         Ok(BODY_BYTES_MAX)
     }
-    fn handle(&self, request: Request, _from: Peer) -> Fut<'_, Response> {
+    fn handle(&self, request: Request, from: Peer) -> Fut<'_, Response> {
         let root = Principal::Root { tenant: self.tenant.clone() };
+        let source = Source::of("admin", &from);
         if Admin::claims(request.uri().path()) {
-            return Box::pin(async move { self.admin.handle(self.aws.vouch(request, root, "admin")).await });
+            return Box::pin(async move { self.admin.recorded(self.aws.vouch(request, root, "admin"), &source).await });
         }
         let service = service(&request);
-        Box::pin(async move { self.aws.trusted(request, root, service).await })
+        Box::pin(async move { self.aws.trusted(request, root, service, source).await })
     }
     fn refuse(&self, parts: &Parts, fault: &Fault) -> Response {
         self.aws.refuse(parts, fault)
@@ -54,16 +59,33 @@ fn service(request: &Request) -> &'static str {
     if body.windows(sts.len()).any(|w| w == sts) { "sts" } else { "iam" }
 }
 
-pub struct ConsoleDoor(pub Arc<Console>);
+pub struct ConsoleDoor {
+    pub console: Arc<Console>,
+    pub audit: Arc<dyn Audit>,
+}
 
 impl Handler for ConsoleDoor {
     fn admit(&self, _: &Parts, _: &Peer) -> Result<usize, Fault> {
         Ok(0)
     }
-    fn handle(&self, request: Request, _: Peer) -> Fut<'_, Response> {
-        self.0.handle(request)
+    fn handle(&self, request: Request, from: Peer) -> Fut<'_, Response> {
+        Box::pin(async move {
+            let response = self.console.handle(request).await;
+            let status = response.status();
+            if status == http::StatusCode::UNAUTHORIZED || status == http::StatusCode::MISDIRECTED_REQUEST {
+                self.audit.denied(Entry {
+                    at_ms: now_ms(),
+                    principal: "anonymous".into(),
+                    source: Source::of("console", &from).to_string(),
+                    action: "console:open".into(),
+                    outcome: format!("denied: {}", status.as_u16()),
+                    ..Entry::default()
+                });
+            }
+            response
+        })
     }
     fn refuse(&self, _: &Parts, fault: &Fault) -> Response {
-        self.0.refuse(fault)
+        self.console.refuse(fault)
     }
 }

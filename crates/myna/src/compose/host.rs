@@ -9,6 +9,7 @@ use console::Console;
 use engine::Engine;
 use model::{
     Fault, Fut, Loops, Unit,
+    audit::{Audit, Entry},
     ports::{PlatformSettings, Sandbox},
     sandbox::{Leftover, Limits},
 };
@@ -120,6 +121,51 @@ impl Host {
     }
 }
 
+impl Host {
+    /// The settings that this start has, and the key if it made one.
+    pub async fn audit_start(&self, key_made: bool) -> Result<(), Fault> {
+        let c = &self.config;
+        let entry = |action: &str, resource: String| Entry {
+            at_ms: self.started_ms,
+            tenant: c.account.clone(),
+            principal: "platform".into(),
+            source: format!("process {}", std::process::id()),
+            action: format!("platform:{action}"),
+            resource,
+            outcome: "ok".into(),
+            request_id: String::new(),
+            count: 1,
+        };
+        if key_made {
+            let key = entry("CreateAccessKey", self.key.access_key_id.clone());
+            self.store.audit().change(key).await?;
+        }
+        let settings = format!(
+            "version={} listen={} console={} region={} account={} signatures={} memory_mib={} overcommit={} instances_max={} \
+             concurrency={} upstreams={} audit_days={} audit_mib={}",
+            env!("CARGO_PKG_VERSION"),
+            c.listen,
+            c.console,
+            c.region,
+            c.account,
+            !c.no_auth,
+            c.memory_bytes >> 20,
+            c.memory_overcommit,
+            c.instances_max,
+            c.concurrency,
+            c.upstreams.len(),
+            c.audit_age.as_secs() / 86_400,
+            c.audit_bytes >> 20,
+        );
+        self.store.audit().change(entry("Start", settings)).await
+    }
+
+    fn audit_view(&self) -> wire::Audit {
+        let view = self.store.audit().view();
+        wire::Audit { entries: view.entries, last: view.last, head: view.head, lost: view.lost }
+    }
+}
+
 impl AdminHost for Host {
     fn status(&self) -> wire::Status {
         let (instances, reserved, unbound) = self.engine.totals();
@@ -142,6 +188,13 @@ impl AdminHost for Host {
         if !self.store.seal().is_on() {
             warnings
                 .push("nothing in the directory is sealed: whoever reads the disk reads code, variables, events and keys".into());
+        }
+        let audit = self.store.audit().view();
+        if let Some(why) = &audit.broken {
+            warnings.push(format!("no change is accepted since {why}; restart the platform"));
+        }
+        if audit.lost > 0 {
+            warnings.push(format!("{} refusals are missing in the audit log, because the disk took none", audit.lost));
         }
         if self.config.volatile {
             warnings.push("a directory in memory is allowed; a reboot empties it (--volatile)".into());
@@ -180,6 +233,7 @@ impl AdminHost for Host {
                 journal_dropped: stats.log_lines_lost + stats.records_lost,
             },
             retention: retention(&self.config, &stats),
+            audit: self.audit_view(),
             loops: self
                 .loops
                 .panics()
@@ -273,6 +327,16 @@ impl AdminHost for Host {
     fn console_link(&self) -> Result<String, Fault> {
         let console = self.console.get().ok_or_else(|| Fault::internal("the console is not there yet"))?;
         console.link().ok_or_else(|| Fault::internal("the machine gives no random bytes"))
+    }
+
+    fn audit(&self, query: store::audit::AuditQuery) -> Fut<'_, Result<Vec<store::audit::Numbered>, Fault>> {
+        let log = self.store.audit().clone();
+        Box::pin(async move { tokio::task::spawn_blocking(move || log.read(&query)).await.map_err(Fault::internal)? })
+    }
+
+    fn verify_audit(&self, head: Option<String>) -> Fut<'_, Result<store::audit::Verified, Fault>> {
+        let log = self.store.audit().clone();
+        Box::pin(async move { tokio::task::spawn_blocking(move || log.verify(head.as_deref())).await.map_err(Fault::internal)? })
     }
 
     fn explain(&self, unit: &Unit) -> Vec<wire::Explained> {
@@ -408,6 +472,7 @@ fn retention(config: &Config, stats: &store::StoreStats) -> Vec<wire::Retention>
     vec![
         row("logs", format!("{} or {} MiB per log group", days(config.log_age), config.log_bytes >> 20), stats.logs_bytes),
         row("records", days(config.record_age), stats.records_bytes),
+        row("audit log", format!("{} or {} MiB", days(config.audit_age), config.audit_bytes >> 20), stats.audit_bytes),
         row("packages", format!("as long as a version uses them, and {} more", days(config.package_age)), stats.packages_bytes),
     ]
 }
@@ -419,6 +484,8 @@ pub fn store_options(config: &Config) -> store::Options {
     options.logs.group_bytes_max = config.log_bytes;
     options.records.age_max = config.record_age;
     options.packages.unreferenced_for = config.package_age;
+    options.audit.age_max = config.audit_age;
+    options.audit.total_bytes_max = config.audit_bytes;
     options.queue.ended_max = config.events_ended_max;
     options
 }

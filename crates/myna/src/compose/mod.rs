@@ -67,6 +67,8 @@ pub struct Built {
     node: Arc<Node>,
     doors: gateway::Bound,
     loops: Arc<Loops>,
+    /// The first key was made at this start.
+    key_made: bool,
 }
 
 /// How a platform ended.
@@ -89,7 +91,12 @@ impl Built {
         let loops = Loops::new(clock.clone());
         let store = Store::watched(&config.dir, host::store_options(&config), clock.clone(), &loops)?;
         let dir = store.directory().path().to_path_buf();
-        let key: AccessKey = serde_json::from_slice(&store.directory().secret("access-key", keys::generate)?)
+        let mut made = false;
+        let generate = || {
+            made = true;
+            keys::generate()
+        };
+        let key: AccessKey = serde_json::from_slice(&store.directory().secret("access-key", generate)?)
             .context("the file access-key in the state directory is damaged; remove it to get a new key")?;
 
         same_mode(&store, config.no_auth)?;
@@ -165,6 +172,7 @@ impl Built {
                 private_cookie: Some(console::COOKIE),
                 ready: Some(host.readiness()),
                 download: Some(host.download()),
+                audit: Some(store.audit().clone()),
             },
         ));
         engine.connect(Arc::new(InstancePlane(aws.clone())));
@@ -172,10 +180,10 @@ impl Built {
         let platform: Arc<dyn Platform> = node.clone();
         let console = Arc::new(Console::new(platform.clone(), dialects::aws::logs::format, config.console.port()));
         host.set_console(console.clone());
-        let admin = Arc::new(Admin::new(platform, host.clone(), dialects::aws::logs::format));
+        let admin = Arc::new(Admin::new(platform, host.clone(), dialects::aws::logs::format, store.audit().clone()));
         let shown = host.clone();
         let metrics = MetricsDoor(Arc::new(move |format| shown.metrics(format)));
-        let mut open = open_doors(&config, &dir, &aws, &admin, &console, &settings);
+        let mut open = open_doors(&config, &dir, &aws, &admin, ConsoleDoor { console, audit: store.audit().clone() }, &settings);
         open.extend(config.metrics.map(|at| Door { name: "metrics", bind: Bind::Tcp(at), handler: Arc::new(metrics) }));
         let doors = gateway::open(open)?.watched(&loops);
         host.set_sources(metrics::Sources {
@@ -188,7 +196,7 @@ impl Built {
             memory_usable: config.memory_bytes,
             started_ms: host.started_ms(),
         });
-        Ok(Self { host, engine, events, store, dialects, node, doors, loops })
+        Ok(Self { host, engine, events, store, dialects, node, doors, loops, key_made: made })
     }
 
     /// Serve until `stop`, then take everything down. Nothing of an instance is left when this returns.
@@ -198,6 +206,10 @@ impl Built {
         }
         for dialect in &self.dialects {
             dialect.start(self.node.clone()).await?;
+        }
+        // A full disk is no reason not to serve what is there.
+        if let Err(fault) = self.host.audit_start(self.key_made).await {
+            tracing::warn!(%fault, "this start is not in the audit log");
         }
         let retention = maintain(self.loops.clone(), self.store.clone(), self.engine.clone())?;
         let mut beside = tokio::task::JoinSet::new();
@@ -300,14 +312,14 @@ fn open_doors(
     dir: &std::path::Path,
     aws: &Arc<AwsDoor>,
     admin: &Arc<Admin>,
-    console: &Arc<Console>,
+    console: ConsoleDoor,
     settings: &PlatformSettings,
 ) -> Vec<Door> {
     let admin = AdminDoor { admin: admin.clone(), aws: aws.clone(), tenant: settings.default_tenant.clone() };
     vec![
         Door { name: "aws", bind: Bind::Tcp(config.listen), handler: aws.clone() },
         Door { name: "admin", bind: Bind::Unix(dir.join("admin.sock")), handler: Arc::new(admin) },
-        Door { name: "console", bind: Bind::Tcp(config.console), handler: Arc::new(ConsoleDoor(console.clone())) },
+        Door { name: "console", bind: Bind::Tcp(config.console), handler: Arc::new(console) },
     ]
 }
 

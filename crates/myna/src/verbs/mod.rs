@@ -1,6 +1,7 @@
 //! One file per verb. A verb reads its arguments, asks the platform, and shows the answer; nothing else happens here.
 
 mod alias;
+mod audit;
 mod completions;
 mod concurrency;
 mod delete;
@@ -75,6 +76,8 @@ pub enum Verb {
     Runtime(runtime::Args),
     /// Show what the directory is sealed with, renew its keys, or copy the key to a safe place.
     Seal(seal::Args),
+    /// Show who changed what and who was refused, or check that the log of it is whole.
+    Audit(audit::Args),
     /// Examine this machine: what works, what is weaker or missing, and what would mend it.
     Doctor(doctor::Args),
     /// Open the console in the browser, logged in.
@@ -124,6 +127,7 @@ async fn ask(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Concurrency(args) => concurrency::run(ctx, &args).await,
         Verb::Delete(args) => delete::run(ctx, &args).await,
         Verb::Explain(args) => explain::run(ctx, &args).await,
+        Verb::Audit(args) => audit::run(ctx, &args).await,
         Verb::Runtime(args) => runtime::run(ctx, &args).await,
         Verb::Seal(args) => seal::run(ctx, &args).await,
         Verb::Open(args) => open::run(ctx, &args).await,

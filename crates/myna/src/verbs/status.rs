@@ -55,6 +55,9 @@ fn show(ctx: &Ctx, status: &Status) {
             ),
         ),
     ];
+    if !status.audit.head.is_empty() {
+        rows.push(("audit log", format!("{} entries, head {}", status.audit.entries, status.audit.head)));
+    }
     if load.journal_dropped > 0 {
         rows.push((
             "dropped",

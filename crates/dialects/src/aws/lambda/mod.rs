@@ -52,6 +52,14 @@ pub struct Op {
 
 pub type Answer = Result<Reply, WireError>;
 
+/// The name of the operation that a request means, and its path's labels.
+pub fn operation(method: &http::Method, path: &str, query: Option<&str>) -> Option<(&'static str, Vec<String>)> {
+    match route::find(method, path, query) {
+        Found::Operation(operation, labels) => Some((operation.name, labels)),
+        Found::Method | Found::Nothing => None,
+    }
+}
+
 pub async fn handle(asked: Asked) -> Answer {
     let (operation, labels) = match route::find(&asked.parts.method, asked.parts.uri.path(), asked.parts.uri.query()) {
         Found::Operation(operation, labels) => (operation, labels),

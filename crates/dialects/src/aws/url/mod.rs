@@ -188,6 +188,7 @@ fn failure(fault: &Fault, id: &str) -> Reply {
     let mut reply = respond::bytes(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), kind, text);
     if status == 403 {
         respond::put(&mut reply, "x-amzn-errortype", "AccessDeniedException");
+        reply.extensions_mut().insert(model::audit::Refused { code: "AccessDeniedException" });
     }
     if matches!(status, 429 | 503) {
         let wait = fault.retry_after.map_or(1, |w| w.as_secs().max(1));
