@@ -53,6 +53,8 @@ pub enum Line {
         usage: Usage,
         status: Status,
     },
+    /// The stream was made by somebody's hand, before anything was written to it: no text of anybody's.
+    Opened,
     /// The platform's word on something that went wrong (a time-out, a dropped flood), one line of text.
     Platform {
         text: Arc<str>,

@@ -41,6 +41,11 @@ pub trait Dialect: Send + Sync {
     fn kinds(&self) -> &'static [&'static str];
     /// Changed or loaded rows → what the engine must know. `related` reads other rows of this dialect, as committed.
     fn reconcile(&self, changed: &[Key], related: &dyn Rows) -> Vec<ModelOp>;
+    /// Changed or loaded rows → how long which log group keeps its records; without an age as long as all do.
+    fn log_ages(&self, changed: &[Key], related: &dyn Rows) -> Vec<(TenantId, Arc<str>, Option<Duration>)> {
+        let _ = (changed, related);
+        Vec::new()
+    }
     /// The word that is sent of an event's end, in this system's form; none where it has no such thing.
     fn outcome(&self, finished: &Finished<'_>) -> Option<Bytes> {
         let _ = finished;
@@ -151,8 +156,12 @@ pub trait Packages: Send + Sync {
     fn link(&self, tenant: &TenantId, digest: &str) -> Result<Arc<str>, Fault>;
 }
 
-/// Reading logs; writing goes through the engine.
+/// Logs: what functions print goes through the engine, what anybody else writes comes here.
 pub trait Logs: Send + Sync {
+    /// Write records, each to its stream, in this order: they can be read when this returns.
+    fn write(&self, lines: Vec<LogLine>) -> Fut<'_, Result<(), Fault>>;
+    /// Remove a group, or of one all records of a stream; whether there was any.
+    fn remove(&self, tenant: &TenantId, group: &str, stream: Option<&str>) -> Fut<'_, Result<bool, Fault>>;
     /// Groups whose names start with `prefix`, greater than `after`, in order, at most `limit`.
     fn groups(&self, tenant: &TenantId, prefix: &str, after: &str, limit: usize) -> Vec<LogGroup>;
     /// All streams of a group.
@@ -174,6 +183,7 @@ pub struct LogGroup {
 pub struct LogStream {
     pub stream: Arc<Stream>,
     pub created_ms: u64,
+    /// Of the earliest and the latest record; `u64::MAX` and 0 while there is none.
     pub first_ms: u64,
     pub last_ms: u64,
 }

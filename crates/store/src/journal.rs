@@ -126,7 +126,7 @@ fn weight(line: &Line) -> usize {
         + match line {
             Line::Text { text, .. } => text.len(),
             Line::Platform { text } => text.len(),
-            Line::InitStart { .. } | Line::Start { .. } | Line::End | Line::Report { .. } => 0,
+            Line::InitStart { .. } | Line::Start { .. } | Line::End | Line::Opened | Line::Report { .. } => 0,
         }
 }
 

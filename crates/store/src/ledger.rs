@@ -11,7 +11,7 @@ use crate::{
     rows::RowStore,
 };
 use model::{
-    Clock, Fault, Fut, InvocationId, Loops, TenantId,
+    Cause, Clock, Fault, Fut, InvocationId, Loops, TenantId,
     event::Record,
     log::LogLine,
     ports::{self, LogGroup, LogPage, LogQuery, LogStream, UsageHour},
@@ -174,6 +174,10 @@ pub(crate) struct Sizes {
 pub struct LogStore(pub(crate) Arc<Ledger>);
 
 impl LogStore {
+    /// How long a group keeps its lines; without an age as long as all do.
+    pub fn keep(&self, tenant: &TenantId, group: &str, age: Option<Duration>) {
+        self.0.current().0.logs.keep(tenant, group, age);
+    }
     /// A platform that stops waits for no one who merely listens.
     pub fn dismiss_followers(&self) {
         self.0.current().0.logs.dismiss();
@@ -188,7 +192,25 @@ impl ports::Logs for LogStore {
         self.0.current().0.logs.streams(tenant, group)
     }
     fn read(&self, query: LogQuery) -> Fut<'_, Result<LogPage, Fault>> {
-        self.0.current().0.logs.reading(query).run()
+        let now_ms = self.0.clock.wall_ms();
+        self.0.current().0.logs.reading(query, now_ms).run()
+    }
+    fn write(&self, lines: Vec<LogLine>) -> Fut<'_, Result<(), Fault>> {
+        let ledger = self.0.clone();
+        let work = move || {
+            let written = ledger.current().0.logs.put(&lines);
+            written.map_err(|e| Fault::new(Cause::Exhausted, format!("log lines can't be kept: {e}")))
+        };
+        Box::pin(async move { tokio::task::spawn_blocking(work).await.map_err(Fault::internal)? })
+    }
+    fn remove(&self, tenant: &TenantId, group: &str, stream: Option<&str>) -> Fut<'_, Result<bool, Fault>> {
+        let (ledger, tenant, group) = (self.0.clone(), tenant.clone(), group.to_owned());
+        let stream = stream.map(str::to_owned);
+        let work = move || {
+            let removed = ledger.current().0.logs.remove(&tenant, &group, stream.as_deref());
+            removed.map_err(|e| Fault::internal(format!("logs of {group} can't be removed: {e}")))
+        };
+        Box::pin(async move { tokio::task::spawn_blocking(work).await.map_err(Fault::internal)? })
     }
     fn follow(&self, tenant: &TenantId, groups: &[String]) -> broadcast::Receiver<LogLine> {
         self.0.current().0.logs.follow(tenant, groups)

@@ -55,6 +55,8 @@ pub struct PackageLimits {
 pub struct LogLimits {
     /// A segment file is closed at this size.
     pub segment_bytes: u64,
+    /// And once it is this old, or half as old as its group keeps lines: it is dropped as a whole.
+    pub segment_age: Duration,
     /// Per group; a function's own group unless its owner chose another.
     pub group_bytes_max: u64,
     /// All groups of all tenants together.
@@ -148,6 +150,7 @@ impl Default for LogLimits {
     fn default() -> Self {
         Self {
             segment_bytes: 8 << 20,
+            segment_age: DAY,
             group_bytes_max: 64 << 20,
             total_bytes_max: 2 << 30,
             age_max: 14 * DAY,

@@ -380,6 +380,18 @@ impl Logs for FakeLogs {
             Ok(LogPage { records: found, next })
         })
     }
+    fn write(&self, lines: Vec<LogLine>) -> Fut<'_, Result<(), Fault>> {
+        lock(&self.lines).extend(lines);
+        Box::pin(async { Ok(()) })
+    }
+    fn remove(&self, tenant: &TenantId, group: &str, stream: Option<&str>) -> Fut<'_, Result<bool, Fault>> {
+        let mut lines = lock(&self.lines);
+        let before = lines.len();
+        let gone = |s: &Stream| s.tenant == *tenant && *s.group == *group && stream.is_none_or(|name| *s.name == *name);
+        lines.retain(|l| !gone(&l.stream));
+        let any = lines.len() < before;
+        Box::pin(async move { Ok(any) })
+    }
     fn follow(&self, _: &TenantId, _: &[String]) -> broadcast::Receiver<LogLine> {
         self.sender.subscribe()
     }

@@ -13,6 +13,8 @@ use std::{sync::Arc, time::Duration};
 const GROUP: u8 = 0;
 const STREAM: u8 = 1;
 const LINE: u8 = 2;
+/// What a line says: that its stream was made.
+const OPENED: u8 = 6;
 
 /// What a record of a log segment is.
 pub(super) enum Entry<'a> {
@@ -97,6 +99,7 @@ fn what(out: &mut Vec<u8>, line: &Line) {
                 }
             }
         }
+        Line::Opened => out.push(OPENED),
         Line::Platform { text } => {
             out.push(5);
             let end = (0..=LOG_LINE_BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
@@ -164,6 +167,11 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry<'_>> {
 }
 
 impl EncodedLine<'_> {
+    /// Whether it only says that its stream was made.
+    pub(super) fn opened(&self) -> bool {
+        self.rest.0.first() == Some(&OPENED)
+    }
+
     pub(super) fn decode(mut self) -> Option<LogRecord> {
         let from = &mut self.rest;
         let line = match from.byte()? {
@@ -173,6 +181,7 @@ impl EncodedLine<'_> {
             3 => Line::End,
             4 => Line::Report { usage: take_usage(from)?, status: take_status(from)? },
             5 => Line::Platform { text: from.text()? },
+            OPENED => Line::Opened,
             _ => return None,
         };
         Some(LogRecord { at_ms: self.at_ms, id: self.id, line })

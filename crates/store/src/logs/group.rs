@@ -6,11 +6,11 @@
 use super::encode::{self, Entry, Group};
 use crate::{
     options::LogLimits,
-    segments::{Folder, Found, Segment, frame, scan},
+    segments::{Folder, Found, HEAD_BYTES, PREAMBLE_BYTES, Segment, frame, scan},
 };
 use model::{
     TenantId,
-    log::{LogRecord, Stream},
+    log::{Line, LogRecord, Stream},
     ports::LogStream,
 };
 use std::{
@@ -18,7 +18,7 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 pub(super) struct GroupLog {
@@ -29,6 +29,10 @@ pub(super) struct GroupLog {
     /// Encoded for the open segment, not yet written.
     pending: Vec<u8>,
     pending_lines: u64,
+    /// How long lines are kept, where the group's owner chose it.
+    pub(super) age_max: Option<Duration>,
+    /// The next line begins a segment.
+    anew: bool,
 }
 
 /// Lines that could not be written, and why.
@@ -49,6 +53,8 @@ pub(super) struct Open {
     defined_written: u32,
     /// When it was last written to, on a counter of batches.
     pub(super) used: u64,
+    /// When it was opened.
+    began: SystemTime,
 }
 
 /// The group's streams by name, kept while somebody asks for them.
@@ -65,7 +71,11 @@ struct Known {
 
 impl GroupLog {
     pub(super) fn new(path: PathBuf, about: Group) -> io::Result<GroupLog> {
-        Ok(GroupLog { about, folder: Folder::open(path)?, open: None, index: None, pending: Vec::new(), pending_lines: 0 })
+        Ok(GroupLog::of(about, Folder::open(path)?))
+    }
+
+    fn of(about: Group, folder: Folder) -> GroupLog {
+        GroupLog { about, folder, open: None, index: None, pending: Vec::new(), pending_lines: 0, age_max: None, anew: false }
     }
 
     /// A group that an earlier life left, named by its first segment.
@@ -76,7 +86,7 @@ impl GroupLog {
             if let Some(Found::Record { bytes, .. }) = scan(&bytes).next()
                 && let Some(Entry::Group(about)) = encode::read(bytes)
             {
-                return Ok(Some(GroupLog { about, folder, open: None, index: None, pending: Vec::new(), pending_lines: 0 }));
+                return Ok(Some(GroupLog::of(about, folder)));
             }
         }
         Ok(None)
@@ -92,7 +102,8 @@ impl GroupLog {
         let open = match &mut self.open {
             Some(open) => open,
             None => {
-                let open = start(&mut self.folder, &self.about, limits).map_err(|error| Lost { lines: 1, error })?;
+                let open = start(&mut self.folder, &self.about, limits, self.anew).map_err(|error| Lost { lines: 1, error })?;
+                self.anew = false;
                 self.open.insert(open)
             }
         };
@@ -111,7 +122,7 @@ impl GroupLog {
         frame(pending, salt, |out| encode::line(out, number, record));
         self.pending_lines += 1;
         if let Some(index) = &mut self.index {
-            index.see(stream, record.at_ms, open.number);
+            index.see(stream, record.at_ms, open.number, record.line == Line::Opened);
         }
         Ok(())
     }
@@ -161,7 +172,7 @@ impl GroupLog {
                     Some(Entry::Stream(stream)) => streams.push(Arc::new(stream)),
                     Some(Entry::Line(line)) => {
                         if let Some(stream) = streams.get(line.stream) {
-                            index.see(stream, line.at_ms, *number);
+                            index.see(stream, line.at_ms, *number, line.opened());
                         }
                     }
                     _ => {}
@@ -173,12 +184,18 @@ impl GroupLog {
 
     /// Drop old segments; bytes given back.
     pub(super) fn retain(&mut self, limits: &LogLimits, now: SystemTime) -> io::Result<u64> {
-        let idle = self.idle(limits, now);
+        let age_max = self.age_max.unwrap_or(limits.age_max);
+        let idle = self.idle(age_max, now);
         if idle {
             self.open = None;
         }
+        // A file goes as a whole, so none may gather lines for long.
+        let long = |open: &Open| now.duration_since(open.began).is_ok_and(|age| age > limits.segment_age.min(age_max / 2));
+        if self.pending.is_empty() && self.open.as_ref().is_some_and(long) {
+            (self.open, self.anew) = (None, true);
+        }
         let open = self.open.as_ref().map(|open| open.number).or(self.folder.last().filter(|_| !idle));
-        let freed = self.folder.retain(limits.group_bytes_max, limits.age_max, now, open)?;
+        let freed = self.folder.retain(limits.group_bytes_max, age_max, now, open)?;
         self.forget();
         Ok(freed)
     }
@@ -193,10 +210,57 @@ impl GroupLog {
     }
 
     /// Whether even the newest segment is past its age.
-    fn idle(&self, limits: &LogLimits, now: SystemTime) -> bool {
+    fn idle(&self, age_max: Duration, now: SystemTime) -> bool {
         let written = |n| std::fs::metadata(self.folder.file(n)).and_then(|m| m.modified()).ok();
         let last = self.folder.last().and_then(written);
-        last.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age > limits.age_max))
+        last.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age > age_max))
+    }
+
+    /// Remove all lines of a stream, whether it is being written or not; whether there were any.
+    pub(super) fn remove_stream(&mut self, name: &str) -> io::Result<bool> {
+        self.flush().map_err(|lost| lost.error)?;
+        (self.open, self.index) = (None, None);
+        let mut any = false;
+        for number in self.folder.segments.keys().copied().collect::<Vec<_>>() {
+            let bytes = self.folder.read(number)?;
+            let (mut streams, mut kept, mut some) = (Vec::new(), bytes[..bytes.len().min(PREAMBLE_BYTES)].to_vec(), false);
+            for found in scan(&bytes) {
+                let Found::Record { offset, bytes: record } = found else { continue };
+                let gone = match encode::read(record) {
+                    Some(Entry::Stream(stream)) => {
+                        streams.push(*stream.name == *name);
+                        // Lines name streams by their places: those stay.
+                        false
+                    }
+                    Some(Entry::Line(line)) => streams.get(line.stream).copied().unwrap_or(false),
+                    Some(Entry::Group(_)) | None => false,
+                };
+                some |= gone;
+                if !gone {
+                    let at = offset as usize;
+                    kept.extend_from_slice(&bytes[at..at + HEAD_BYTES + record.len()]);
+                }
+            }
+            if some {
+                self.folder.replace(number, &kept)?;
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    /// Remove all that there is of it.
+    pub(super) fn remove(&mut self) -> io::Result<()> {
+        (self.open, self.index) = (None, None);
+        self.pending.clear();
+        self.pending_lines = 0;
+        for number in self.folder.segments.keys().copied().collect::<Vec<_>>() {
+            self.folder.remove(number)?;
+        }
+        match std::fs::remove_dir(self.folder.path()) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
     }
 
     /// Keep the index only while it is asked for, and no stream in it without a segment.
@@ -210,20 +274,24 @@ impl GroupLog {
 }
 
 impl Index {
-    fn see(&mut self, stream: &Arc<Stream>, at_ms: u64, segment: u32) {
+    /// `opened`: it was made then, and nothing was written.
+    fn see(&mut self, stream: &Arc<Stream>, at_ms: u64, segment: u32, opened: bool) {
         let known = self.streams.entry(stream.name.clone()).or_insert_with(|| Known {
-            stream: LogStream { stream: stream.clone(), created_ms: at_ms, first_ms: at_ms, last_ms: at_ms },
+            stream: LogStream { stream: stream.clone(), created_ms: at_ms, first_ms: u64::MAX, last_ms: 0 },
             segment,
         });
-        known.stream.first_ms = known.stream.first_ms.min(at_ms);
-        known.stream.last_ms = known.stream.last_ms.max(at_ms);
+        if !opened {
+            known.stream.first_ms = known.stream.first_ms.min(at_ms);
+            known.stream.last_ms = known.stream.last_ms.max(at_ms);
+        }
         known.segment = segment;
     }
 }
 
 /// Go on with the last segment if it has room, or begin the next.
-fn start(folder: &mut Folder, about: &Group, limits: &LogLimits) -> io::Result<Open> {
-    let room = folder.last().is_some_and(|last| folder.segments[&last] < limits.segment_bytes);
+fn start(folder: &mut Folder, about: &Group, limits: &LogLimits, anew: bool) -> io::Result<Open> {
+    let began = SystemTime::now();
+    let room = !anew && folder.last().is_some_and(|last| folder.segments[&last] < limits.segment_bytes);
     let mut defined = 0;
     if room {
         let resumed = folder.resume(|_, bytes| defined += u32::from(matches!(encode::read(bytes), Some(Entry::Stream(_)))))?;
@@ -231,7 +299,7 @@ fn start(folder: &mut Folder, about: &Group, limits: &LogLimits) -> io::Result<O
         if let Some((number, segment)) = resumed
             && segment.length > crate::segments::PREAMBLE_BYTES as u64
         {
-            return Ok(Open { number, segment, streams: HashMap::new(), defined, defined_written: defined, used: 0 });
+            return Ok(Open { number, segment, streams: HashMap::new(), defined, defined_written: defined, used: 0, began });
         }
     }
     let (number, mut segment) = folder.create()?;
@@ -243,7 +311,7 @@ fn start(folder: &mut Folder, about: &Group, limits: &LogLimits) -> io::Result<O
         return Err(error);
     }
     folder.segments.insert(number, segment.length);
-    Ok(Open { number, segment, streams: HashMap::new(), defined: 0, defined_written: 0, used: 0 })
+    Ok(Open { number, segment, streams: HashMap::new(), defined: 0, defined_written: 0, used: 0, began })
 }
 
 /// Orders groups as they are listed.

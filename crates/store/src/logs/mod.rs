@@ -17,11 +17,11 @@ use model::{
     ports::{LogGroup, LogPage, LogQuery, LogStream},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 use tokio::sync::broadcast;
 
@@ -37,6 +37,8 @@ pub(crate) struct LogState {
     batch: u64,
     /// Lines lost since the start: dropped on the way, or refused by the disk.
     pub(crate) lost: u64,
+    /// How long groups keep their lines, where their owners chose it.
+    ages: HashMap<GroupKey, Duration>,
     /// Owed to a stream whose lines the disk refused, until it takes some again.
     owed: Vec<(Arc<Stream>, u64)>,
 }
@@ -57,7 +59,7 @@ impl LogState {
             }
         }
         let (folder, limits) = (folder.to_owned(), limits.clone());
-        Ok(LogState { folder, limits, groups, followers: Vec::new(), batch: 0, lost: 0, owed: Vec::new() })
+        Ok(LogState { folder, limits, groups, followers: Vec::new(), batch: 0, lost: 0, ages: HashMap::new(), owed: Vec::new() })
     }
 
     /// Write a batch. Never fails: what the disk refuses is lost, counted, and said in the log as soon as it takes lines again.
@@ -101,7 +103,40 @@ impl LogState {
 
     fn new_group(&self, key: &GroupKey, created_ms: u64) -> io::Result<GroupLog> {
         let path = self.folder.join(crate::folder_name(key.0.as_str())).join(crate::folder_name(&key.1));
-        GroupLog::new(path, Group { tenant: key.0.clone(), name: key.1.clone(), created_ms })
+        let mut group = GroupLog::new(path, Group { tenant: key.0.clone(), name: key.1.clone(), created_ms })?;
+        group.age_max = self.ages.get(key).copied();
+        Ok(group)
+    }
+
+    /// How long a group keeps its lines; without an age as long as all do.
+    pub(crate) fn keep(&mut self, tenant: &TenantId, group: &str, age: Option<Duration>) {
+        let key = (tenant.clone(), Arc::from(group));
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.age_max = age;
+        }
+        match age {
+            Some(age) => drop(self.ages.insert(key, age)),
+            None => drop(self.ages.remove(&key)),
+        }
+    }
+
+    /// Write lines that somebody waits for: all are in the file when this returns, or why not.
+    pub(crate) fn put(&mut self, lines: &[LogLine]) -> Result<(), io::Error> {
+        let before = self.lost;
+        self.write(lines, &[], 0);
+        if self.lost == before { Ok(()) } else { Err(io::Error::other("the disk takes no lines")) }
+    }
+
+    /// Remove a group, or of one all lines of a stream. Whether there was any.
+    pub(crate) fn remove(&mut self, tenant: &TenantId, group: &str, stream: Option<&str>) -> io::Result<bool> {
+        let key = (tenant.clone(), Arc::from(group));
+        let Some(found) = self.groups.get_mut(&key) else { return Ok(false) };
+        if let Some(stream) = stream {
+            return found.remove_stream(stream);
+        }
+        found.remove()?;
+        self.groups.remove(&key);
+        Ok(true)
     }
 
     fn lose(&mut self, stream: &Arc<Stream>, lost: Lost) {
@@ -194,8 +229,12 @@ impl LogState {
     }
 
     /// What to read for a query, outside of the lock.
-    pub(crate) fn reading(&self, query: LogQuery) -> Reading {
+    pub(crate) fn reading(&self, mut query: LogQuery, now_ms: u64) -> Reading {
         let group = self.groups.get(&(query.tenant.clone(), Arc::from(&*query.group)));
+        // Files go as a whole and later; what is too old is not shown before that.
+        if let Some(age) = group.and_then(|g| g.age_max) {
+            query.from_ms = query.from_ms.max(now_ms.saturating_sub(age.as_millis() as u64));
+        }
         let source = |folder: &crate::segments::Folder, number: u32, length: u64| read::Source {
             number,
             file: folder.file(number),

@@ -14,7 +14,11 @@ use model::{
     queue::{Control, EventQuery, EventView, Lane, LaneView, Queued, Settled, Stage, Why},
 };
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    time::Duration,
+};
 
 pub(super) const QUEUED: u8 = 0;
 pub(super) const SUCCEEDED: u8 = 1;
@@ -171,6 +175,11 @@ impl Index {
         let read = || {
             upgrade(&connection)?;
             connection.execute_batch(SCHEMA)?;
+            connection.execute(
+                "DELETE FROM lanes WHERE queued = 0 AND dead = 0 AND paused = 0
+                 AND NOT EXISTS (SELECT 1 FROM events WHERE events.lane = lanes.lane)",
+                [],
+            )?;
             let seq: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |r| r.get(0))?;
             let (segment, offset): (u32, i64) =
                 connection.query_row("SELECT segment, offset FROM followed", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
@@ -359,11 +368,32 @@ impl Step<'_, '_> {
             view.dead = view.dead.saturating_sub(1);
             self.applied.files.extend(id_from(&id).filter(|_| file));
         }
-        let mut delete = self.transaction.prepare_cached("DELETE FROM events WHERE seq = ?")?;
+        let mut delete = self.transaction.prepare_cached("DELETE FROM events WHERE seq = ? RETURNING lane")?;
+        let mut left = BTreeSet::new();
         for seq in old.iter().chain(&dead) {
-            delete.execute([seq])?;
+            left.extend(delete.query_row([seq], |r| r.get::<_, i64>(0)).optional()?);
+        }
+        for lane in left {
+            self.leave(lane)?;
         }
         Ok(old.len() == limit || dead.len() == limit)
+    }
+
+    /// Forget a lane of which nothing is left: names that were used once would gather for ever.
+    fn leave(&mut self, lane: i64) -> rusqlite::Result<()> {
+        let empty = |row: &LaneRow| row.view.queued == 0 && row.view.dead == 0 && !row.view.paused;
+        if !self.lanes.rows.get(&lane).is_some_and(empty) {
+            return Ok(());
+        }
+        if self.transaction.prepare_cached("SELECT 1 FROM events WHERE lane = ? LIMIT 1")?.exists([lane])? {
+            return Ok(());
+        }
+        self.transaction.prepare_cached("DELETE FROM lanes WHERE lane = ?")?.execute([lane])?;
+        if let Some(row) = self.lanes.rows.remove(&lane) {
+            self.lanes.numbers.remove(&row.lane);
+            self.applied.lanes.push((row.lane, row.view));
+        }
+        Ok(())
     }
 
     fn put(&mut self, put: &Put) -> rusqlite::Result<()> {

@@ -110,6 +110,17 @@ impl Folder {
         Ok(self.segments.remove(&number).unwrap_or(0))
     }
 
+    /// Other bytes in a closed segment's place, whole or not at all; when it was last written to stays.
+    pub(crate) fn replace(&mut self, number: u32, bytes: &[u8]) -> io::Result<()> {
+        let (file, new) = (self.file(number), self.path.join("replaced"));
+        let written = std::fs::metadata(&file)?.modified()?;
+        std::fs::write(&new, bytes)?;
+        std::fs::File::options().write(true).open(&new)?.set_modified(written)?;
+        std::fs::rename(&new, &file)?;
+        self.segments.insert(number, bytes.len() as u64);
+        Ok(())
+    }
+
     /// Remove the oldest closed segments until the rest fits, and those that were last written too long ago. The one that is
     /// written stays unless `all` may go.
     pub(crate) fn retain(&mut self, bytes_max: u64, age_max: Duration, now: SystemTime, open: Option<u32>) -> io::Result<u64> {

@@ -8,6 +8,7 @@ mod disks;
 mod full;
 mod journal;
 mod kills;
+mod log_groups;
 mod packages;
 mod power;
 mod queue;

@@ -491,3 +491,41 @@ fn an_index_of_the_first_form_is_brought_up_and_loses_nothing() {
     rig.reopen();
     assert_eq!(rig.stage(ids[2]), Stage::Queued);
 }
+
+#[test]
+fn a_function_that_is_not_used_any_more_leaves_no_lane_behind() {
+    let mut rig = Rig::with(QueueLimits { forget_every: Duration::ZERO, ..small() });
+    let of = |function: &str| NewEvent { lane: lane(function), ..event("x") };
+    let names: Vec<String> = (0..50).map(|n| format!("used-{n}")).collect();
+    for name in &names {
+        rig.put(of(name));
+    }
+    rig.settled();
+    wait(rig.q().control(&lane("used-7"), Control::Pause)).unwrap();
+    for name in &names {
+        for taken in wait(rig.q().take(&lane(name), 10)).unwrap().0 {
+            rig.settle(taken.seq, if name == "used-8" { dead("no") } else { Settled::Succeeded });
+        }
+    }
+    let file = rig.home.path().join("queue/events.db");
+    let lanes = move || -> Vec<String> {
+        let c = rusqlite::Connection::open(&file).unwrap();
+        let mut query = c.prepare("SELECT function FROM lanes WHERE function LIKE 'used-%' ORDER BY function").unwrap();
+        query.query_map([], |r| r.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    rig.settled();
+    assert_eq!(lanes().len(), 50, "what ended can be asked for");
+    rig.clock.forward(Duration::from_secs(3601));
+    // The follower looks when something came in.
+    let few = soon(|| {
+        rig.settled();
+        lanes().len() == 2
+    });
+    assert!(few, "{:?}", lanes());
+    assert_eq!(lanes(), ["used-7", "used-8"], "a pause and a dead letter stay");
+    // A name that is used again is as a new one, also after a restart.
+    rig.put(of("used-3"));
+    rig.reopen();
+    assert_eq!(wait(rig.q().take(&lane("used-3"), 10)).unwrap().0.len(), 1);
+    assert!(rig.q().lane(&lane("used-7")).is_some_and(|view| view.paused));
+}

@@ -43,7 +43,7 @@ pub fn format(stream: &Stream, record: &LogRecord) -> Option<String> {
 
 fn plain(out: &mut String, record: &LogRecord, id: &str) {
     match &record.line {
-        Line::Text { .. } => Ok(()),
+        Line::Text { .. } | Line::Opened => Ok(()),
         Line::InitStart { runtime, runtime_name } => {
             write!(out, "INIT_START Runtime Version: {runtime}\tRuntime Version ARN: {}", arn(runtime_name))
         }
@@ -98,7 +98,7 @@ fn json(out: &mut String, stream: &Stream, record: &LogRecord, id: &str) {
     let at = time(record.at_ms);
     match &record.line {
         // There is no line of this format for the end; the report follows at once.
-        Line::Text { .. } | Line::End => Ok(()),
+        Line::Text { .. } | Line::End | Line::Opened => Ok(()),
         Line::InitStart { runtime, runtime_name } => write!(
             out,
             r#"{{"time":"{at}","type":"platform.initStart","record":{{"initializationType":"on-demand","phase":"init","runtimeVersion":{},"runtimeVersionArn":"{}","functionName":{},"functionVersion":"{}"}}}}"#,
