@@ -10,6 +10,7 @@ mod account;
 pub mod catalog;
 pub mod events;
 mod held;
+mod hold;
 mod housekeeper;
 mod identity;
 mod instance;
@@ -23,6 +24,7 @@ mod start;
 mod tests;
 mod unbound;
 
+pub use hold::{Hold, Holds};
 pub use keepalive::KeepAlive;
 
 use catalog::Catalog;
@@ -97,6 +99,7 @@ struct Broken {
 pub struct Engine {
     parts: Arc<Parts>,
     catalog: Catalog,
+    holds: arc_swap::ArcSwap<Holds>,
     state: Mutex<State>,
     unbound: unbound::Unbound,
     plane: OnceLock<Arc<dyn Plane>>,
@@ -116,6 +119,7 @@ impl Engine {
             unbound: unbound::Unbound::new(parts.unbound),
             parts,
             catalog: Catalog::default(),
+            holds: arc_swap::ArcSwap::default(),
             state: Mutex::new(State { pools: Pools::new(config), live: HashMap::new(), broken: HashMap::new() }),
             plane: OnceLock::new(),
             asleep: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 //! Everything that Myna keeps, in one directory on one disk: rows of resources, code packages, logs, records of invocations
 //! and what they cost.
 
+pub mod care;
 pub mod directory;
 mod error;
 mod journal;

@@ -3,6 +3,7 @@
 
 mod events;
 mod explain;
+pub mod hold;
 mod logs;
 mod reply;
 pub mod wire;
@@ -41,6 +42,12 @@ pub trait AdminHost: Send + Sync {
     fn install<'a>(&'a self, name: &'a str, say: mpsc::UnboundedSender<String>) -> Fut<'a, Result<wire::RuntimeRow, Fault>>;
     /// What this machine can't do, or only worse, as found when the platform started.
     fn findings(&self) -> Vec<wire::Finding>;
+    /// Take no new work, finish what is under way, and end.
+    fn stop(&self);
+    /// The last lines that the platform itself logged.
+    fn recent_lines(&self) -> Vec<String>;
+    /// End every instance of a function; how many could not be.
+    fn evict<'a>(&'a self, tenant: &'a TenantId, name: &'a str) -> Fut<'a, usize>;
     /// A link that logs in to the console, once.
     fn console_link(&self) -> Result<String, Fault>;
     /// What only the composition can say of a unit: the runtime that was resolved, its share of the CPU, its sandbox.
@@ -133,6 +140,13 @@ impl Admin {
             ("POST", ["admin", "v1", "events", id, "cancel"]) => self.cancel_event(id).await,
             ("GET", ["admin", "v1", "lanes"]) => Ok(self.lanes()),
             ("POST", ["admin", "v1", "functions", name, "events", what]) => self.control_events(name, what, &query).await,
+            ("GET", ["admin", "v1", "functions", name, "hold"]) => self.held(name),
+            ("POST", ["admin", "v1", "functions", name, "hold"]) => self.hold(name, &query).await,
+            ("POST", ["admin", "v1", "drain"]) => {
+                self.host.stop();
+                Ok(json(&self.host.status()))
+            }
+            ("GET", ["admin", "v1", "platform-log"]) => Ok(json(&self.host.recent_lines())),
             ("GET", ["admin", "v1", "layers"]) => Ok(json(&dialects::aws::mapped_layers(&*self.platform)?)),
             ("PUT", ["admin", "v1", "layers", arn]) => Ok(json(&dialects::aws::map_layer(&*self.platform, arn, body).await?)),
             ("GET", ["admin", "v1", "usage"]) => {

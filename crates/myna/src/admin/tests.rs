@@ -115,6 +115,13 @@ impl AdminHost for FakeHost {
     fn findings(&self) -> Vec<wire::Finding> {
         Vec::new()
     }
+    fn stop(&self) {}
+    fn recent_lines(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn evict<'a>(&'a self, _: &'a TenantId, _: &'a str) -> Fut<'a, usize> {
+        Box::pin(async { 0 })
+    }
     fn console_link(&self) -> Result<String, Fault> {
         Ok("http://console.localhost/once".into())
     }

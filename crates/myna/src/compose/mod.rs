@@ -5,14 +5,19 @@ mod clock;
 pub mod config;
 mod doors;
 mod download;
+mod holds;
 mod host;
 mod keys;
+mod listen;
+mod moved;
 mod node;
 mod place;
+mod tls;
 pub mod upstream;
 
 pub use config::{Config, NAMES};
 pub use host::{Host, machine, missing};
+pub use listen::Listen;
 
 use crate::admin::Admin;
 use anyhow::Context;
@@ -64,6 +69,7 @@ pub struct Built {
     node: Arc<Node>,
     doors: gateway::Bound,
     loops: Arc<Loops>,
+    tls: tls::Tls,
 }
 
 /// How a platform ended.
@@ -78,8 +84,10 @@ impl Built {
     /// thread that starts it.
     pub fn new(config: Config) -> anyhow::Result<Self> {
         let mut config = config;
-        config.listen = settled(config.listen)?;
-        config.console = settled(config.console)?;
+        // Before anything is made: a certificate that can't be used is no reason to leave a directory behind.
+        let tls = tls::Tls::load(&config)?;
+        config.listen.at = settled(config.listen.at)?;
+        config.console.at = settled(config.console.at)?;
         let config = Arc::new(config);
         let clock = Arc::new(Machine);
         let loops = Loops::new(clock.clone());
@@ -131,7 +139,7 @@ impl Built {
         );
 
         let events = Events::new(engine.clone(), store.queue().clone(), config.events_in_flight);
-        let settings = node::settings(&config, &config.listen.to_string());
+        let settings = node::settings(&config, &config.listen.authority(tls.aws.as_deref()), tls.aws.is_some());
         let dialects: Vec<Arc<dyn Dialect>> = dialects::ALL.iter().map(|(_, make)| make(&settings)).collect();
         let upstreams = upstream::Upstreams::new(&config.upstreams, &config.account, &config.region)?;
         let node = Arc::new(Node {
@@ -146,7 +154,14 @@ impl Built {
 
         let authority = Authority::take().context("a process holds one platform")?;
         let aws_dialect = dialects.iter().find(|d| d.name() == dialects::aws::NAME).context("the AWS dialect is registered")?;
-        let parts = host::Parts { store: store.clone(), engine: engine.clone(), sandbox, runtimes, loops: loops.clone() };
+        let parts = host::Parts {
+            store: store.clone(),
+            engine: engine.clone(),
+            sandbox,
+            runtimes,
+            loops: loops.clone(),
+            tls: tls.clone(),
+        };
         let host = Arc::new(Host::new(config.clone(), key.clone(), parts, &settings));
         let aws = Arc::new(AwsDoor::new(
             authority,
@@ -156,7 +171,7 @@ impl Built {
             aws_dialect.clone(),
             gateway::aws::Options {
                 no_auth: config.no_auth,
-                hosts: Vec::new(),
+                hosts: config.listen.hosts(tls.aws.as_deref()),
                 private_cookie: Some(console::COOKIE),
                 ready: Some(host.readiness()),
                 download: Some(host.download()),
@@ -165,11 +180,16 @@ impl Built {
         engine.connect(Arc::new(InstancePlane(aws.clone())));
         events.connect(Arc::new(Words(dialects.clone())));
         let platform: Arc<dyn Platform> = node.clone();
-        let console = Arc::new(Console::new(platform.clone(), dialects::aws::logs::format, config.console.port()));
+        let console = Arc::new(Console::new(
+            platform.clone(),
+            dialects::aws::logs::format,
+            host.console_authority(),
+            tls.console.is_some(),
+        ));
         host.set_console(console.clone());
         let admin = Arc::new(Admin::new(platform, host.clone(), dialects::aws::logs::format));
-        let doors = gateway::open(open_doors(&config, &dir, &aws, &admin, &console, &settings))?.watched(&loops);
-        Ok(Self { host, engine, events, store, dialects, node, doors, loops })
+        let doors = gateway::open(open_doors(&config, &dir, (&aws, &admin, &console), &settings, &tls))?.watched(&loops);
+        Ok(Self { host, engine, events, store, dialects, node, doors, loops, tls })
     }
 
     /// Serve until `stop`, then take everything down. Nothing of an instance is left when this returns.
@@ -184,6 +204,8 @@ impl Built {
         let mut beside = tokio::task::JoinSet::new();
         beside.spawn(housekeep(self.loops.clone(), self.engine.clone()));
         beside.spawn(try_events(self.loops.clone(), self.events.clone()));
+        beside.spawn(self.tls.clone().follow(self.loops.clone()));
+        self.host.stop_by(&stop);
         self.host.set_phase(host::Phase::Ready);
         ready(&self.host);
         beside.spawn(give_up(self.loops.clone(), stop.clone()));
@@ -279,16 +301,20 @@ fn settled(address: std::net::SocketAddr) -> anyhow::Result<std::net::SocketAddr
 fn open_doors(
     config: &Config,
     dir: &std::path::Path,
-    aws: &Arc<AwsDoor>,
-    admin: &Arc<Admin>,
-    console: &Arc<Console>,
+    (aws, admin, console): (&Arc<AwsDoor>, &Arc<Admin>, &Arc<Console>),
     settings: &PlatformSettings,
+    tls: &tls::Tls,
 ) -> Vec<Door> {
     let admin = AdminDoor { admin: admin.clone(), aws: aws.clone(), tenant: settings.default_tenant.clone() };
     vec![
-        Door { name: "aws", bind: Bind::Tcp(config.listen), handler: aws.clone() },
-        Door { name: "admin", bind: Bind::Unix(dir.join("admin.sock")), handler: Arc::new(admin) },
-        Door { name: "console", bind: Bind::Tcp(config.console), handler: Arc::new(ConsoleDoor(console.clone())) },
+        Door { name: "aws", bind: Bind::Tcp(config.listen.at), handler: aws.clone(), tls: tls.aws.clone() },
+        Door { name: "admin", bind: Bind::Unix(dir.join("admin.sock")), handler: Arc::new(admin), tls: None },
+        Door {
+            name: "console",
+            bind: Bind::Tcp(config.console.at),
+            handler: Arc::new(ConsoleDoor(console.clone())),
+            tls: tls.console.clone(),
+        },
     ]
 }
 
@@ -301,15 +327,22 @@ fn follow_commits(store: &Arc<Store>, engine: &Arc<Engine>, dialects: &[Arc<dyn 
             for dialect in &dialects {
                 let own: Vec<Key> = changed.iter().filter(|k| dialect.kinds().contains(&k.kind)).cloned().collect();
                 if !own.is_empty() {
-                    engine.apply(dialect.reconcile(&own, &**store.resources()));
+                    engine.apply(moved::ops(&store, dialect.reconcile(&own, &**store.resources())));
                 }
             }
         }
     };
     reconcile(&store.resources().keys());
+    holds::apply(store, engine);
+    let (held, held_engine) = (Arc::downgrade(store), engine.clone());
     let roles = roles.clone();
     store.resources().on_commit(move |changed| {
         roles.forget(changed);
+        if changed.iter().any(|key| key.kind == crate::admin::hold::KIND)
+            && let Some(store) = held.upgrade()
+        {
+            holds::apply(&store, &held_engine);
+        }
         reconcile(changed);
     });
 }
