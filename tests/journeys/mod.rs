@@ -13,6 +13,7 @@ mod first_start;
 mod frameworks;
 mod layers;
 mod mistakes;
+mod operations;
 mod plain_user;
 mod runtimes;
 mod sdk;
@@ -51,4 +52,5 @@ pub const ALL: &[&[Test]] = &[
     plain_user::ALL,
     console::ALL,
     directory::ALL,
+    operations::ALL,
 ];

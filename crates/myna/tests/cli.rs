@@ -58,6 +58,15 @@ const VERBS: [&str; 24] = [
     "open",
     "demo",
     "env",
+    "pause",
+    "quarantine",
+    "drain",
+    "backup",
+    "restore",
+    "verify",
+    "repair",
+    "support-bundle",
+    "tls",
     "completions",
 ];
 
