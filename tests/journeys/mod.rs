@@ -14,6 +14,7 @@ mod frameworks;
 mod layers;
 mod metrics;
 mod mistakes;
+mod operations;
 mod permissions;
 mod plain_user;
 mod runtimes;
@@ -57,4 +58,5 @@ pub const ALL: &[&[Test]] = &[
     console::ALL,
     directory::ALL,
     sealing::ALL,
+    operations::ALL,
 ];

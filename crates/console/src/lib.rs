@@ -37,17 +37,20 @@ pub struct Console {
     closing: Cancel,
     /// `console.localhost:9080`.
     host: String,
+    scheme: &'static str,
 }
 
 impl Console {
-    pub fn new(platform: Arc<dyn Platform>, format: Format, port: u16) -> Self {
+    /// `host` with its port is all that it answers to; `secure` where its listener speaks TLS.
+    pub fn new(platform: Arc<dyn Platform>, format: Format, host: String, secure: bool) -> Self {
         Self {
             shown: Shown::of(platform.clone()),
             platform,
             format,
             sessions: Sessions::default(),
             closing: Cancel::new(),
-            host: format!("console.localhost:{port}"),
+            host,
+            scheme: if secure { "https" } else { "http" },
         }
     }
 
@@ -59,7 +62,7 @@ impl Console {
     /// A link that logs in, once, within five minutes. `None`: the machine gives no randomness.
     pub fn link(&self) -> Option<String> {
         let token = self.sessions.invite(self.platform.clock().mono())?;
-        Some(format!("http://{}/login?token={token}", self.host))
+        Some(format!("{}://{}/login?token={token}", self.scheme, self.host))
     }
 
     pub fn handle(&self, request: Request) -> Fut<'_, Response> {
@@ -76,7 +79,7 @@ impl Console {
         if host != self.host {
             return text(
                 StatusCode::MISDIRECTED_REQUEST,
-                &format!("the console answers at http://{}/ only; get a link with: myna open\n", self.host),
+                &format!("the console answers at {}://{}/ only; get a link with: myna open\n", self.scheme, self.host),
             );
         }
         if request.method() != Method::GET {
@@ -114,7 +117,8 @@ impl Console {
         // a SameSite=Strict one is kept from a redirect that another site began (RFC 6265bis, 5.2).
         let mut response = asset("text/html; charset=utf-8", include_str!("../assets/login.html"));
         let headers = response.headers_mut();
-        let cookie = format!("{COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age=43200");
+        let secure = if self.scheme == "https" { "; Secure" } else { "" };
+        let cookie = format!("{COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age=43200{secure}");
         headers.insert(header::SET_COOKIE, HeaderValue::from_str(&cookie).expect("a session's name is hexadecimal"));
         response
     }

@@ -138,7 +138,13 @@ fn snapshot(platform: &dyn Platform) -> Snapshot {
                     .urls
                     .iter()
                     .map(|u| {
-                        format!("http://{}.lambda-url.{}.localhost{}/", u.id, settings.region, port(&settings.aws_authority))
+                        format!(
+                            "{}://{}.lambda-url.{}.localhost{}/",
+                            settings.aws_scheme,
+                            u.id,
+                            settings.region,
+                            port(&settings.aws_authority)
+                        )
                     })
                     .collect(),
                 usage: UsageHour { function: f.name.to_string(), ..used.remove(f.name.as_str()).unwrap_or_default() },

@@ -121,12 +121,13 @@ impl Engine {
         target: Target,
         mut event: Event,
     ) -> Result<Call, Fault> {
+        let key = key_of(&function);
+        self.free_to_run(&key)?;
         event.tenant = target.tenant;
         event.caller = target.caller;
         event.qualifier = target.qualifier;
         event.entry = function.entry.clone();
         let (id, trigger, tail) = (event.id, event.trigger, event.tail);
-        let key = key_of(&function);
         let about = About { function, unit, id, trigger, admitted: self.parts.clock.mono(), tail };
         self.place(about, event, Claim::New(key), 1).await
     }
@@ -156,6 +157,8 @@ impl Engine {
                 Ok(held) => held,
                 Err(failure) => return Ok(self.stillborn(&about, failure)),
             };
+            // It may have been held while it waited.
+            self.unheld_now(&about.function)?;
             match self.enter(held, &about.unit).await? {
                 Entered::Ready(held, generation, session) => {
                     return Ok(self.run(about, event, held, (generation, &*session), placement));

@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod events;
 mod figures;
 mod held;
+mod hold;
 mod housekeeper;
 mod identity;
 mod instance;
@@ -25,6 +26,7 @@ mod tests;
 mod unbound;
 
 pub use figures::Figures;
+pub use hold::{Hold, Holds};
 pub use keepalive::KeepAlive;
 
 use catalog::Catalog;
@@ -99,6 +101,7 @@ struct Broken {
 pub struct Engine {
     parts: Arc<Parts>,
     catalog: Catalog,
+    holds: arc_swap::ArcSwap<Holds>,
     state: Mutex<State>,
     unbound: unbound::Unbound,
     plane: OnceLock<Arc<dyn Plane>>,
@@ -119,6 +122,7 @@ impl Engine {
             unbound: unbound::Unbound::new(parts.unbound),
             parts,
             catalog: Catalog::default(),
+            holds: arc_swap::ArcSwap::default(),
             state: Mutex::new(State { pools: Pools::new(config), live: HashMap::new(), broken: HashMap::new() }),
             plane: OnceLock::new(),
             refusals: figures::Refusals::default(),

@@ -38,7 +38,7 @@ impl Engine {
     pub(crate) async fn start(self: Arc<Self>, id: InstanceId, revision: RevisionId, provisioned: bool) {
         let unit = self.lock().pools.unit(revision);
         let Some(unit) = unit else { return self.gone(id) };
-        let outcome = match self.open_circuit(revision) {
+        let outcome = match self.open_circuit(revision).or_else(|| self.quarantined(&unit)) {
             Some(fault) => Err((id, fault.into())),
             None => self.bring_up(id, &unit, provisioned).await,
         };

@@ -1,9 +1,9 @@
 //! Opening the listeners, and saying plainly why one can't be opened.
 
-use crate::door::{Bind, Peer};
+use crate::door::{Bind, Door, Peer};
 use std::{
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -26,6 +26,11 @@ pub enum Error {
     Io { door: &'static str, at: String, source: io::Error },
 }
 
+/// Also in the form of an IPv4 address that IPv6 carries.
+pub fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
 fn by(found: Option<&str>) -> String {
     found.map_or_else(String::new, |who| format!(" by {who}"))
 }
@@ -42,15 +47,15 @@ pub enum Accepted {
     Unix(UnixStream, Peer),
 }
 
-pub fn open(door: &'static str, bind: &Bind) -> Result<Listener, Error> {
-    match bind {
-        Bind::Tcp(address) => tcp(door, *address).map(Listener::Tcp),
-        Bind::Unix(path) => unix(door, path).map(|l| Listener::Unix(l, path.clone())),
+pub fn open(door: &Door) -> Result<Listener, Error> {
+    match &door.bind {
+        Bind::Tcp(address) => tcp(door.name, *address, door.tls.is_some()).map(Listener::Tcp),
+        Bind::Unix(path) => unix(door.name, path).map(|l| Listener::Unix(l, path.clone())),
     }
 }
 
-fn tcp(door: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    if !address.ip().is_loopback() {
+fn tcp(door: &'static str, address: SocketAddr, tls: bool) -> Result<TcpListener, Error> {
+    if !tls && !is_loopback(address.ip()) {
         return Err(Error::NotLoopback { door, address });
     }
     let listen = || {

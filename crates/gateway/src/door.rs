@@ -1,5 +1,6 @@
 //! What a door is: an address, and who answers there.
 
+use crate::tls::Certificates;
 use http::request::Parts;
 use model::{
     Fault, Fut,
@@ -22,11 +23,13 @@ pub struct Door {
     pub name: &'static str,
     pub bind: Bind,
     pub handler: Arc<dyn Handler>,
+    /// With them a TCP door speaks TLS only.
+    pub tls: Option<Arc<Certificates>>,
 }
 
 #[derive(Clone, Debug)]
 pub enum Bind {
-    /// Loopback only; anything else is refused until there is TLS.
+    /// Loopback only, unless the door has TLS.
     Tcp(SocketAddr),
     /// A socket of mode 0600, for the same user and root.
     Unix(PathBuf),
@@ -101,6 +104,8 @@ pub struct Counters {
     pub panics: AtomicU64,
     /// Answered 503 because the platform was stopping.
     pub drained_off: AtomicU64,
+    /// Connections that never became TLS ones at a door that speaks nothing else.
+    pub handshakes_failed: AtomicU64,
     /// Times when the process had no descriptor left for a connection.
     pub out_of_descriptors: AtomicU64,
     pub bodies_held: AtomicUsize,

@@ -4,7 +4,9 @@
 //! heads, deadlines) → hyper → `service` (path, size, body, panics) → a [`Handler`]. [`aws::AwsDoor`] is the handler that
 //! verifies AWS signatures ([`sigv4`]) and hands requests to a dialect.
 //!
-//! Deliberately absent: TLS and HTTP/2 (their doors open with them), upgrades and tunnels (no handler offers any), and
+//! A door with certificates speaks TLS ([`tls`]) between `serve` and `guard`; a door without them knows nothing of it.
+//!
+//! Deliberately absent: HTTP/2, upgrades and tunnels (no handler offers any), and
 //! authorisation, which is asked for once, in the engine.
 
 pub mod aws;
@@ -20,8 +22,9 @@ mod serve;
 mod service;
 pub mod sigv4;
 mod stage;
+pub mod tls;
 
-pub use bind::Error;
+pub use bind::{Error, is_loopback};
 pub use door::{Bind, Counters, Door, Handler, Limits, Paths, Peer, Report};
 pub use serve::{Bound, open, serve};
 pub use stage::Stop;

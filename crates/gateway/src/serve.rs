@@ -6,6 +6,7 @@ use crate::{
     conn,
     service::Shared,
     stage::Stage,
+    tls::{self, Met},
 };
 use model::Loops;
 use std::{
@@ -19,6 +20,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 /// Doors whose listeners are open.
@@ -30,7 +32,7 @@ pub struct Bound {
 
 /// Open every listener; nothing is accepted yet.
 pub fn open(doors: Vec<Door>) -> Result<Bound, Error> {
-    let open = |door: Door| bind::open(door.name, &door.bind).map(|listener| (door, listener));
+    let open = |door: Door| bind::open(&door).map(|listener| (door, listener));
     let doors: Vec<_> = doors.into_iter().map(open).collect::<Result<_, _>>()?;
     let counters = Arc::new(Counters::of(doors.iter().map(|(door, _)| door.name)));
     Ok(Bound { doors, counters, loops: Loops::alone() })
@@ -69,6 +71,7 @@ impl Bound {
                 limits: limits.clone(),
                 counters: counters.clone(),
                 stage: stage.clone(),
+                tls: door.tls,
                 open: AtomicUsize::new(0),
             });
             let (drain, connections, cut) = (stop.drain.clone(), tracker.clone(), cut.clone());
@@ -113,6 +116,7 @@ async fn accept(listener: Arc<Listener>, shared: Arc<Shared>, drain: model::Canc
             () = tokio::time::sleep(Duration::from_millis(20)), if !shared.has_room() => continue,
         };
         match accepted {
+            Ok(Accepted::Tcp(stream, peer)) if shared.tls.is_some() => spawn_tls(stream, peer, &shared, &tracker, &cut),
             Ok(Accepted::Tcp(stream, peer)) => spawn(stream, peer, &shared, &tracker, &cut),
             Ok(Accepted::Unix(stream, peer)) if bind::may_enter(&peer) => spawn(stream, peer, &shared, &tracker, &cut),
             Ok(Accepted::Unix(_, peer)) => tracing::warn!(door = shared.name, ?peer, "another user is turned away"),
@@ -138,6 +142,29 @@ where
         if !conn::run(stream, peer, shared).await {
             cut.fetch_add(1, Ordering::Relaxed);
         }
+    });
+}
+
+/// The same at a door with TLS: the connection counts from before the handshake, which has the time that a head may take.
+fn spawn_tls(stream: TcpStream, peer: crate::Peer, shared: &Arc<Shared>, tracker: &TaskTracker, cut: &Arc<AtomicUsize>) {
+    let (shared, cut) = (shared.clone(), cut.clone());
+    Counters::bump(&shared.counters.accepted);
+    let open = Open::new(shared.clone());
+    tracker.spawn(async move {
+        let _open = open;
+        let Some(certificates) = shared.tls.clone() else { return };
+        match tls::meet(stream, &certificates, shared.limits.header_timeout, &shared.stage).await {
+            Met::Stream(stream) => {
+                if !conn::run(*stream, peer, shared).await {
+                    cut.fetch_add(1, Ordering::Relaxed);
+                }
+                return;
+            }
+            Met::Plain => tracing::info!(door = shared.name, "a client without TLS is turned away"),
+            Met::Failed(error) => tracing::debug!(door = shared.name, %error, "a handshake failed"),
+            Met::Given => {}
+        }
+        Counters::bump(&shared.counters.handshakes_failed);
     });
 }
 

@@ -35,6 +35,7 @@ pub struct Shared {
     pub limits: Arc<Limits>,
     pub counters: Arc<Counters>,
     pub stage: Arc<Stage>,
+    pub tls: Option<Arc<crate::tls::Certificates>>,
     /// Connections at this door.
     pub open: AtomicUsize,
 }
@@ -100,6 +101,9 @@ impl Shared {
     fn prepare(&self, parts: &mut Parts, peer: &Peer) -> Result<(), Fault> {
         if let Peer::Tcp(address) = peer {
             parts.extensions.insert(*address);
+        }
+        if self.tls.is_some() {
+            parts.extensions.insert(model::ports::Secure);
         }
         if parts.uri.authority().is_some() || (self.handler.paths() == Paths::Canonical && !path::is_canonical(parts.uri.path()))
         {

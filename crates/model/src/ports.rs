@@ -96,6 +96,10 @@ pub trait Platform: Send + Sync {
     fn settings(&self) -> &PlatformSettings;
 }
 
+/// Among the extensions of a request that came over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Secure;
+
 /// What the operator chose for the platform as a whole.
 #[derive(Clone, Debug)]
 pub struct PlatformSettings {
@@ -103,6 +107,8 @@ pub struct PlatformSettings {
     pub default_tenant: TenantId,
     /// The address that clients use for the AWS door: `127.0.0.1:9000`.
     pub aws_authority: Arc<str>,
+    /// `https` where the AWS door speaks TLS, else `http`.
+    pub aws_scheme: &'static str,
     /// Concurrent executions of a tenant.
     pub tenant_concurrency: u32,
     pub tier: crate::sandbox::Tier,

@@ -34,7 +34,7 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-const VERBS: [&str; 25] = [
+const VERBS: [&str; 35] = [
     "up",
     "seal",
     "status",
@@ -60,6 +60,15 @@ const VERBS: [&str; 25] = [
     "open",
     "demo",
     "env",
+    "pause",
+    "quarantine",
+    "drain",
+    "backup",
+    "restore",
+    "verify",
+    "repair",
+    "support-bundle",
+    "tls",
     "completions",
 ];
 

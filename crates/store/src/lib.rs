@@ -2,6 +2,7 @@
 //! and what they cost, and who changed what.
 
 pub mod audit;
+pub mod care;
 pub mod directory;
 mod error;
 mod journal;

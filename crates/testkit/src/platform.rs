@@ -73,6 +73,7 @@ impl FakePlatform {
             region: Arc::from("us-east-1"),
             default_tenant: TenantId::new(ACCOUNT),
             aws_authority: Arc::from("127.0.0.1:9000"),
+            aws_scheme: "http",
             tenant_concurrency: 1000,
             tier: Tier::Process,
             event_retry_base: Duration::from_secs(60),

@@ -171,7 +171,9 @@ impl From<Fault> for WireError {
             return Self::new(400, "RecursiveInvocationException", error.message);
         }
         if fault.cause == Cause::Throttled {
-            error.message = "Rate Exceeded.".into();
+            if fault.detail.as_deref() != Some("paused") {
+                error.message = "Rate Exceeded.".into();
+            }
             // The engine's detail says whose limit it was: the function's own or the account's.
             error.reason = Some(match fault.detail.as_deref() {
                 Some("tenant") => "ConcurrentInvocationLimitExceeded",

@@ -99,6 +99,7 @@ impl Events {
 
     async fn checked(&self, target: Target, event: Accept) -> Result<InvocationId, Fault> {
         let (function, unit) = self.engine.check(&target, model::event::Trigger::Invoke)?;
+        self.engine.free_to_queue(&crate::key_of(&function))?;
         let limit = unit.settings.event_bytes_max;
         if event.body.len() > limit {
             let text = format!("the event has {} bytes, the limit is {limit}", event.body.len());

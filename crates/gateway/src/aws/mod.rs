@@ -208,7 +208,7 @@ impl AwsDoor {
     /// A page gets a host of its own, so that it shares no origin with this platform or with another function.
     fn redirect(&self, parts: &Parts, url: &Url<String>) -> Response {
         let mut response = reply::bare(307);
-        match HeaderValue::try_from(format!("http://{}{}", self.named_host(&url.id), url.rest)) {
+        match HeaderValue::try_from(format!("{}://{}{}", self.settings.aws_scheme, self.named_host(&url.id), url.rest)) {
             Ok(to) => {
                 response.headers_mut().insert(header::LOCATION, to);
                 response

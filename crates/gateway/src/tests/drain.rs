@@ -70,7 +70,7 @@ async fn h64_the_admin_socket() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("admin.sock");
-    let door = || Door { name: "admin", bind: Bind::Unix(path.clone()), handler: Arc::new(Echo::default()) };
+    let door = || Door { name: "admin", bind: Bind::Unix(path.clone()), handler: Arc::new(Echo::default()), tls: None };
     drop(std::os::unix::net::UnixListener::bind(&path).expect("a stale socket"));
     let stop = Stop::default();
     let bound = open(vec![door()]).expect("a stale socket is no hindrance");
@@ -94,7 +94,12 @@ async fn h64_the_admin_socket() {
 #[tokio::test]
 async fn h82_doors_stay_on_loopback() {
     let door = |at: &str| {
-        vec![Door { name: "aws", bind: Bind::Tcp(at.parse().expect("an address")), handler: Arc::new(Echo::default()) }]
+        vec![Door {
+            name: "aws",
+            bind: Bind::Tcp(at.parse().expect("an address")),
+            handler: Arc::new(Echo::default()),
+            tls: None,
+        }]
     };
     for at in ["0.0.0.0:0", "[::]:0", "192.0.2.1:9000"] {
         assert!(matches!(open(door(at)), Err(crate::Error::NotLoopback { .. })), "{at}");

@@ -4,6 +4,7 @@ mod aws;
 mod bounds;
 mod drain;
 mod framing;
+mod tls;
 
 use crate::{Bind, Counters, Door, Handler, Limits, Peer, Report, Stop, open, reply};
 use bytes::Bytes;
@@ -146,8 +147,12 @@ pub fn start(limits: Limits) -> Server {
 }
 
 pub fn start_with(limits: Limits, echo: Echo) -> Server {
+    start_tls(limits, echo, None)
+}
+
+pub fn start_tls(limits: Limits, echo: Echo, tls: Option<Arc<crate::tls::Certificates>>) -> Server {
     let echo = Arc::new(echo);
-    let door = Door { name: "echo", bind: Bind::Tcp(([127, 0, 0, 1], 0).into()), handler: echo.clone() };
+    let door = Door { name: "echo", bind: Bind::Tcp(([127, 0, 0, 1], 0).into()), handler: echo.clone(), tls };
     let bound = open(vec![door]).expect("port 0 is free");
     let (at, counters, stop) = (bound.address("echo").expect("TCP"), bound.counters(), Stop::default());
     let done = tokio::spawn(bound.serve(limits, stop.clone()));

@@ -4,6 +4,7 @@
 mod audit;
 mod events;
 mod explain;
+pub mod hold;
 mod logs;
 mod reply;
 pub mod wire;
@@ -50,6 +51,12 @@ pub trait AdminHost: Send + Sync {
     fn export_key(&self) -> Result<wire::KeyText, Fault>;
     /// The platform in numbers, as `/metrics` shows it.
     fn metrics(&self, format: Exposition) -> Fut<'static, String>;
+    /// Take no new work, finish what is under way, and end.
+    fn stop(&self);
+    /// The last lines that the platform itself logged.
+    fn recent_lines(&self) -> Vec<String>;
+    /// End every instance of a function; how many could not be.
+    fn evict<'a>(&'a self, tenant: &'a TenantId, name: &'a str) -> Fut<'a, usize>;
     /// A link that logs in to the console, once.
     fn console_link(&self) -> Result<String, Fault>;
     /// The newest entries of the audit log that match, the oldest of them first.
@@ -171,6 +178,13 @@ impl Admin {
                 self.host.seal(SealChange::Rewrap(key.file)).await.map(|sealing| json(&sealing))
             }
             ("POST", ["admin", "v1", "seal", "export"]) => Ok(json(&self.host.export_key()?)),
+            ("GET", ["admin", "v1", "functions", name, "hold"]) => self.held(name),
+            ("POST", ["admin", "v1", "functions", name, "hold"]) => self.hold(name, &query).await,
+            ("POST", ["admin", "v1", "drain"]) => {
+                self.host.stop();
+                Ok(json(&self.host.status()))
+            }
+            ("GET", ["admin", "v1", "platform-log"]) => Ok(json(&self.host.recent_lines())),
             ("GET", ["admin", "v1", "layers"]) => Ok(json(&dialects::aws::mapped_layers(&*self.platform)?)),
             ("PUT", ["admin", "v1", "layers", arn]) => Ok(json(&dialects::aws::map_layer(&*self.platform, arn, body).await?)),
             ("GET", ["admin", "v1", "usage"]) => {

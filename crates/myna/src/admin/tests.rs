@@ -125,6 +125,13 @@ impl AdminHost for FakeHost {
     fn metrics(&self, format: Exposition) -> Fut<'static, String> {
         Box::pin(async move { format!("numbers as {format:?}") })
     }
+    fn stop(&self) {}
+    fn recent_lines(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn evict<'a>(&'a self, _: &'a TenantId, _: &'a str) -> Fut<'a, usize> {
+        Box::pin(async { 0 })
+    }
     fn console_link(&self) -> Result<String, Fault> {
         Ok("http://console.localhost/once".into())
     }

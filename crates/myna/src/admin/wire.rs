@@ -28,6 +28,8 @@ pub struct Status {
     /// What of it this machine or this user can't have.
     pub weaker: Vec<String>,
     pub listeners: Vec<Listener>,
+    /// Of the listeners that speak TLS.
+    pub certificates: Vec<Certificate>,
     pub load: Load,
     pub retention: Vec<Retention>,
     pub audit: Audit,
@@ -89,6 +91,19 @@ pub struct Listener {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
+pub struct Certificate {
+    pub listener: String,
+    pub file: PathBuf,
+    /// Host names and addresses that it is for.
+    pub names: Vec<String>,
+    /// `2031-02-28T00:00:00Z`.
+    pub until: String,
+    /// Why the files that are there now are not in use, when that is so.
+    pub refused: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Load {
     pub functions: u64,
     pub instances: u64,
@@ -141,6 +156,8 @@ pub struct AwsAccess {
     pub region: String,
     pub access_key_id: String,
     pub secret_access_key: String,
+    /// What clients must trust, when the listener's certificate is of an authority of one's own.
+    pub ca_bundle: Option<String>,
 }
 
 /// `GET /admin/v1/runtimes`.

@@ -4,9 +4,10 @@
 //! lines that find no room meanwhile are dropped and counted.
 
 use std::{
+    collections::VecDeque,
     io::{self, Write},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
@@ -18,6 +19,25 @@ use tracing_subscriber::fmt::MakeWriter;
 const LINES_MAX: usize = 4096;
 /// At the end, a reader that reads has this long to take what is left.
 const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Of them the last are kept for who asks what the platform said.
+const RECENT_MAX: usize = 1000;
+const RECENT_BYTES_MAX: usize = 2048;
+static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+/// The last lines that were logged.
+pub fn recent() -> Vec<String> {
+    RECENT.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+}
+
+fn keep(line: &[u8]) {
+    let text = String::from_utf8_lossy(&line[..line.len().min(RECENT_BYTES_MAX)]).trim_end().to_owned();
+    let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if recent.len() == RECENT_MAX {
+        recent.pop_front();
+    }
+    recent.push_back(text);
+}
 
 enum Message {
     Line(Vec<u8>),
@@ -61,6 +81,8 @@ fn write(mut out: impl Write, lines: &Receiver<Message>, dropped: &AtomicU64) {
     for message in lines {
         match message {
             Message::Line(line) => {
+                // First, since whoever reads the other may have stopped.
+                keep(&line);
                 let _ = out.write_all(&line);
                 let lost = dropped.swap(0, Ordering::Relaxed);
                 if lost > 0 {

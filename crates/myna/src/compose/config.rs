@@ -1,15 +1,16 @@
 //! What the operator chose: defaults, then the file of `--config`, then the command line. Every number has a range, which
 //! [`within`] checks: outside of it the platform would stand still, or count wrongly.
 
-use super::upstream::Setting;
+use super::{listen::Listen, upstream::Setting};
 use crate::verbs::up::Args;
 use engine::KeepAlive;
+use gateway::tls::Files;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     fmt::Display,
     fs, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -29,11 +30,12 @@ pub enum Error {
 }
 
 /// The names below, for the readers of the same file that read other tables of it.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "listen",
     "console",
     "region",
     "account",
+    "tls",
     "engine",
     "events",
     "metrics",
@@ -48,10 +50,11 @@ pub const NAMES: [&str; 12] = [
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
-    listen: Option<SocketAddr>,
-    console: Option<SocketAddr>,
+    listen: Option<Listen>,
+    console: Option<Listen>,
     region: Option<String>,
     account: Option<String>,
+    tls: TlsFile,
     engine: EngineFile,
     events: EventsFile,
     metrics: MetricsFile,
@@ -64,6 +67,72 @@ struct File {
     /// What `myna deploy` reads; one file may serve both.
     #[serde(rename = "function")]
     _function: serde::de::IgnoredAny,
+}
+
+/// `[tls]`: for every TCP listener, but for those that have a table of their own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TlsFile {
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    /// What clients need to trust the certificates, when no public authority signed them.
+    ca: Option<PathBuf>,
+    /// For other names; clients say which they mean.
+    more: Vec<PairFile>,
+    aws: Option<PairFile>,
+    console: Option<PairFile>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PairFile {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+/// The certificates of each TCP listener; one that has none speaks plain HTTP.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFiles {
+    pub aws: Vec<Files>,
+    pub console: Vec<Files>,
+    pub ca: Option<PathBuf>,
+}
+
+impl TlsFile {
+    fn files(self) -> Result<TlsFiles, Error> {
+        let all = match (self.cert, self.key) {
+            (Some(cert), Some(key)) => Some(PairFile { cert, key }),
+            (None, None) => None,
+            (cert, _) => {
+                let (there, missing) = if cert.is_some() { ("tls.cert", "key") } else { ("tls.key", "cert") };
+                return Err(Error::Value {
+                    field: there,
+                    found: "set alone".into(),
+                    expected: format!("[tls] needs {missing} too"),
+                });
+            }
+        };
+        let more = self.more;
+        let of = |own: Option<PairFile>| match own.or_else(|| all.clone()) {
+            None => Ok(Vec::new()),
+            Some(first) => std::iter::once(&first).chain(&more).map(whole).collect::<Result<Vec<_>, _>>(),
+        };
+        let files = TlsFiles { aws: of(self.aws)?, console: of(self.console)?, ca: self.ca.map(|ca| absolute(&ca)).transpose()? };
+        if files.aws.is_empty() && files.console.is_empty() && (files.ca.is_some() || !more.is_empty()) {
+            let expected = "it needs cert and key, or [tls.aws] or [tls.console] with both".into();
+            return Err(Error::Value { field: "tls", found: "without a certificate".into(), expected });
+        }
+        Ok(files)
+    }
+}
+
+fn whole(pair: &PairFile) -> Result<Files, Error> {
+    Ok(Files { cert: absolute(&pair.cert)?, key: absolute(&pair.key)? })
+}
+
+/// From the folder where the platform is started.
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::Read { path: path.into(), source })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -133,8 +202,9 @@ struct KeyFrom {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub dir: PathBuf,
-    pub listen: SocketAddr,
-    pub console: SocketAddr,
+    pub listen: Listen,
+    pub console: Listen,
+    pub tls: TlsFiles,
     /// Where metrics are shown beside the admin socket, if anywhere.
     pub metrics: Option<SocketAddr>,
     pub no_auth: bool,
@@ -191,7 +261,11 @@ where
 impl Config {
     pub fn load(dir: PathBuf, args: &Args) -> Result<Self, Error> {
         let file = args.config.as_deref().map(read).transpose()?.unwrap_or_default();
-        let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        let listen = args.listen.clone().or(file.listen).unwrap_or_else(|| Listen::loopback(9000));
+        if args.no_auth && !listen.is_loopback() {
+            let expected = "beyond loopback signatures are always checked: leave out --no-auth, or listen on 127.0.0.1".into();
+            return Err(Error::Value { field: "listen", found: listen.to_string(), expected });
+        }
         let account = args.account.clone().or(file.account).unwrap_or_else(|| "000000000000".into());
         if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
             return Err(Error::Value { field: "account", found: account, expected: "it must be twelve digits".into() });
@@ -211,8 +285,9 @@ impl Config {
         let log_mib = within("retention.log_mib_per_function", retention.log_mib_per_function, 1..=MEMORY_MIB_MAX, 64)?;
         Ok(Self {
             dir,
-            listen: args.listen.or(file.listen).unwrap_or_else(|| loopback(9000)),
-            console: args.console.or(file.console).unwrap_or_else(|| loopback(9080)),
+            listen,
+            console: args.console.clone().or(file.console).unwrap_or_else(|| Listen::loopback(9080)),
+            tls: file.tls.files()?,
             metrics: file.metrics.listen,
             no_auth: args.no_auth,
             volatile: args.volatile,
@@ -339,8 +414,23 @@ mod tests {
     fn the_book_shows_every_key_and_no_other() {
         let book = include_str!("../../../../docs/configuration.md");
         let text = block(book, "## The platform's settings");
-        let File { listen, console, region, account, engine, events, metrics, retention, runtimes, upstream, seal, _function: _ } =
-            toml::from_str(text).unwrap();
+        let File {
+            listen,
+            console,
+            region,
+            account,
+            tls,
+            engine,
+            events,
+            metrics,
+            retention,
+            runtimes,
+            upstream,
+            seal,
+            _function: _,
+        } = toml::from_str(text).unwrap();
+        let TlsFile { cert, key, ca, more, aws, console: of_console } = tls;
+        assert!(cert.is_some() && key.is_some() && ca.is_some() && !more.is_empty() && aws.is_some() && of_console.is_some());
         assert!(listen.is_some() && console.is_some() && region.is_some() && account.is_some());
         assert!(!runtimes.is_empty() && !upstream.is_empty());
         assert!(seal.off == Some(false) && seal.key.is_some_and(|key| key.file.is_some()));

@@ -1,6 +1,10 @@
 //! What the composition alone knows of the running platform, for the admin API and the first lines of `up`.
 
-use super::{Config, download, keys::AccessKey};
+use super::{
+    Config, download,
+    keys::AccessKey,
+    tls::{self, Tls},
+};
 use crate::{
     admin::{AdminHost, SealChange, wire},
     metrics::{self, Exposition, Sources},
@@ -34,6 +38,9 @@ pub enum Phase {
     Draining,
 }
 
+/// Two weeks: enough to notice a renewal that doesn't work.
+const EXPIRES_SOON_S: i64 = 14 * 86_400;
+
 pub struct Host {
     config: Arc<Config>,
     key: AccessKey,
@@ -42,9 +49,11 @@ pub struct Host {
     sandbox: Arc<Process>,
     runtimes: Arc<Catalogue>,
     loops: Arc<Loops>,
+    tls: Tls,
     settings: PlatformSettings,
     console: OnceLock<Arc<Console>>,
     sources: OnceLock<Arc<Sources>>,
+    stop: OnceLock<gateway::Stop>,
     phase: Arc<AtomicU8>,
     started_ms: u64,
 }
@@ -56,15 +65,16 @@ pub struct Parts {
     pub sandbox: Arc<Process>,
     pub runtimes: Arc<Catalogue>,
     pub loops: Arc<Loops>,
+    pub tls: Tls,
 }
 
 impl Host {
     pub fn new(config: Arc<Config>, key: AccessKey, parts: Parts, settings: &PlatformSettings) -> Self {
-        let Parts { store, engine, sandbox, runtimes, loops } = parts;
+        let Parts { store, engine, sandbox, runtimes, loops, tls } = parts;
         let started_ms = crate::cli::units::now_ms();
-        let (settings, console, sources) = (settings.clone(), OnceLock::new(), OnceLock::new());
+        let (settings, console, sources, stop) = (settings.clone(), OnceLock::new(), OnceLock::new(), OnceLock::new());
         let phase = Arc::new(AtomicU8::new(Phase::Starting as u8));
-        Self { config, key, store, engine, sandbox, runtimes, loops, settings, console, sources, phase, started_ms }
+        Self { config, key, store, engine, sandbox, runtimes, loops, tls, settings, console, sources, stop, phase, started_ms }
     }
 
     pub fn dir(&self) -> &Path {
@@ -79,6 +89,10 @@ impl Host {
     }
     pub fn started_ms(&self) -> u64 {
         self.started_ms
+    }
+    /// What draining is told to, from now on.
+    pub fn stop_by(&self, stop: &gateway::Stop) {
+        let _ = self.stop.set(stop.clone());
     }
     pub fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
@@ -104,7 +118,43 @@ impl Host {
         self.sandbox.sweep().await
     }
     pub fn console_address(&self) -> String {
-        format!("http://console.localhost:{}/", self.config.console.port())
+        let scheme = if self.tls.console.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/", self.console_authority())
+    }
+    /// On loopback a name of its own, so that no function's page shares its cookies; beyond it what its listener is called.
+    pub fn console_authority(&self) -> String {
+        let listen = &self.config.console;
+        match listen.is_loopback() {
+            true => format!("console.localhost:{}", listen.at.port()),
+            false => listen.authority(self.tls.console.as_deref()),
+        }
+    }
+    fn endpoint_url(&self) -> String {
+        format!("{}://{}", self.settings.aws_scheme, self.settings.aws_authority)
+    }
+    /// The certificates in use, and what is worth saying about them.
+    fn certificates(&self, warnings: &mut Vec<String>) -> Vec<wire::Certificate> {
+        let now = tls::now_s();
+        let mut rows = Vec::new();
+        for (listener, certificates) in self.tls.all() {
+            for status in certificates.status() {
+                let left = status.validity.until_s - now;
+                let name = status.cert.display();
+                if left <= 0 {
+                    warnings
+                        .push(format!("the certificate {name} of listener {listener} has expired: put a new one in its place"));
+                } else if left < EXPIRES_SOON_S {
+                    warnings.push(format!("the certificate {name} of listener {listener} expires in {} days", left / 86_400));
+                }
+                if let Some(why) = &status.refused {
+                    warnings.push(format!("listener {listener} keeps its certificate, since the new files are refused: {why}"));
+                }
+                let until = jiff::Timestamp::from_second(status.validity.until_s).map(|t| t.to_string()).unwrap_or_default();
+                let (names, refused) = (status.names, status.refused);
+                rows.push(wire::Certificate { listener: listener.into(), file: status.cert, names, until, refused });
+            }
+        }
+        rows
     }
 
     /// A package by its capability, for whoever was given one.
@@ -175,7 +225,7 @@ impl AdminHost for Host {
         let stats = self.store.stats();
         let listener = |name: &str, address: String| wire::Listener { name: name.into(), address };
         let mut listeners = vec![
-            listener("aws", format!("http://{}", self.config.listen)),
+            listener("aws", self.endpoint_url()),
             listener("admin", self.dir().join("admin.sock").display().to_string()),
             listener("console", self.console_address()),
         ];
@@ -199,7 +249,9 @@ impl AdminHost for Host {
         if self.config.volatile {
             warnings.push("a directory in memory is allowed; a reboot empties it (--volatile)".into());
         }
+        let certificates = self.certificates(&mut warnings);
         wire::Status {
+            certificates,
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             dir: self.dir().into(),
@@ -262,7 +314,8 @@ impl AdminHost for Host {
     fn access(&self) -> wire::Access {
         wire::Access {
             aws: Some(wire::AwsAccess {
-                endpoint_url: format!("http://{}", self.config.listen),
+                endpoint_url: self.endpoint_url(),
+                ca_bundle: self.config.tls.ca.as_ref().filter(|_| self.tls.aws.is_some()).map(|p| p.display().to_string()),
                 region: self.config.region.clone(),
                 access_key_id: self.key.access_key_id.clone(),
                 secret_access_key: self.key.secret_access_key.clone(),
@@ -322,6 +375,21 @@ impl AdminHost for Host {
     fn export_key(&self) -> Result<wire::KeyText, Fault> {
         let exported = self.store.seal().export().ok_or_else(|| Fault::invalid("nothing in the directory is sealed"))?;
         Ok(wire::KeyText { id: exported.0, key: exported.1.to_string() })
+    }
+
+    fn stop(&self) {
+        if let Some(stop) = self.stop.get() {
+            tracing::info!("asked to drain: no new work is taken");
+            stop.drain.cancel();
+        }
+    }
+
+    fn recent_lines(&self) -> Vec<String> {
+        crate::cli::log::recent()
+    }
+
+    fn evict<'a>(&'a self, tenant: &'a model::TenantId, name: &'a str) -> Fut<'a, usize> {
+        Box::pin(self.engine.evict(tenant, name))
     }
 
     fn console_link(&self) -> Result<String, Fault> {

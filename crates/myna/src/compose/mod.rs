@@ -5,14 +5,19 @@ mod clock;
 pub mod config;
 mod doors;
 mod download;
+mod holds;
 mod host;
 mod keys;
+mod listen;
+mod moved;
 mod node;
 mod place;
+mod tls;
 pub mod upstream;
 
 pub use config::{Config, NAMES};
 pub use host::{Host, machine, missing};
+pub use listen::Listen;
 
 use crate::{
     admin::{Admin, AdminHost as _},
@@ -69,6 +74,7 @@ pub struct Built {
     loops: Arc<Loops>,
     /// The first key was made at this start.
     key_made: bool,
+    tls: tls::Tls,
 }
 
 /// How a platform ended.
@@ -83,8 +89,10 @@ impl Built {
     /// thread that starts it.
     pub fn new(config: Config) -> anyhow::Result<Self> {
         let mut config = config;
-        config.listen = settled(config.listen)?;
-        config.console = settled(config.console)?;
+        // Before anything is made: a certificate that can't be used is no reason to leave a directory behind.
+        let tls = tls::Tls::load(&config)?;
+        config.listen.at = settled(config.listen.at)?;
+        config.console.at = settled(config.console.at)?;
         config.metrics = config.metrics.map(settled).transpose()?;
         let config = Arc::new(config);
         let clock = Arc::new(Machine);
@@ -142,7 +150,7 @@ impl Built {
         );
 
         let events = Events::new(engine.clone(), store.queue().clone(), config.events_in_flight);
-        let settings = node::settings(&config, &config.listen.to_string());
+        let settings = node::settings(&config, &config.listen.authority(tls.aws.as_deref()), tls.aws.is_some());
         let dialects: Vec<Arc<dyn Dialect>> = dialects::ALL.iter().map(|(_, make)| make(&settings)).collect();
         let upstreams = upstream::Upstreams::new(&config.upstreams, &config.account, &config.region)?;
         let node = Arc::new(Node {
@@ -158,7 +166,14 @@ impl Built {
 
         let authority = Authority::take().context("a process holds one platform")?;
         let aws_dialect = dialects.iter().find(|d| d.name() == dialects::aws::NAME).context("the AWS dialect is registered")?;
-        let parts = host::Parts { store: store.clone(), engine: engine.clone(), sandbox, runtimes, loops: loops.clone() };
+        let parts = host::Parts {
+            store: store.clone(),
+            engine: engine.clone(),
+            sandbox,
+            runtimes,
+            loops: loops.clone(),
+            tls: tls.clone(),
+        };
         let host = Arc::new(Host::new(config.clone(), key.clone(), parts, &settings));
         let aws = Arc::new(AwsDoor::new(
             authority,
@@ -168,7 +183,7 @@ impl Built {
             aws_dialect.clone(),
             gateway::aws::Options {
                 no_auth: config.no_auth,
-                hosts: Vec::new(),
+                hosts: config.listen.hosts(tls.aws.as_deref()),
                 private_cookie: Some(console::COOKIE),
                 ready: Some(host.readiness()),
                 download: Some(host.download()),
@@ -178,13 +193,24 @@ impl Built {
         engine.connect(Arc::new(InstancePlane(aws.clone())));
         events.connect(Arc::new(Words(dialects.clone())));
         let platform: Arc<dyn Platform> = node.clone();
-        let console = Arc::new(Console::new(platform.clone(), dialects::aws::logs::format, config.console.port()));
+        let console = Arc::new(Console::new(
+            platform.clone(),
+            dialects::aws::logs::format,
+            host.console_authority(),
+            tls.console.is_some(),
+        ));
         host.set_console(console.clone());
         let admin = Arc::new(Admin::new(platform, host.clone(), dialects::aws::logs::format, store.audit().clone()));
         let shown = host.clone();
         let metrics = MetricsDoor(Arc::new(move |format| shown.metrics(format)));
-        let mut open = open_doors(&config, &dir, &aws, &admin, ConsoleDoor { console, audit: store.audit().clone() }, &settings);
-        open.extend(config.metrics.map(|at| Door { name: "metrics", bind: Bind::Tcp(at), handler: Arc::new(metrics) }));
+        let mut open =
+            open_doors(&config, &dir, (&aws, &admin, ConsoleDoor { console, audit: store.audit().clone() }), &settings, &tls);
+        open.extend(config.metrics.map(|at| Door {
+            name: "metrics",
+            bind: Bind::Tcp(at),
+            handler: Arc::new(metrics),
+            tls: None,
+        }));
         let doors = gateway::open(open)?.watched(&loops);
         host.set_sources(metrics::Sources {
             store: store.clone(),
@@ -196,7 +222,7 @@ impl Built {
             memory_usable: config.memory_bytes,
             started_ms: host.started_ms(),
         });
-        Ok(Self { host, engine, events, store, dialects, node, doors, loops, key_made: made })
+        Ok(Self { host, engine, events, store, dialects, node, doors, loops, key_made: made, tls })
     }
 
     /// Serve until `stop`, then take everything down. Nothing of an instance is left when this returns.
@@ -215,6 +241,8 @@ impl Built {
         let mut beside = tokio::task::JoinSet::new();
         beside.spawn(housekeep(self.loops.clone(), self.engine.clone()));
         beside.spawn(try_events(self.loops.clone(), self.events.clone()));
+        beside.spawn(self.tls.clone().follow(self.loops.clone()));
+        self.host.stop_by(&stop);
         self.host.set_phase(host::Phase::Ready);
         ready(&self.host);
         beside.spawn(give_up(self.loops.clone(), stop.clone()));
@@ -310,16 +338,15 @@ fn settled(address: std::net::SocketAddr) -> anyhow::Result<std::net::SocketAddr
 fn open_doors(
     config: &Config,
     dir: &std::path::Path,
-    aws: &Arc<AwsDoor>,
-    admin: &Arc<Admin>,
-    console: ConsoleDoor,
+    (aws, admin, console): (&Arc<AwsDoor>, &Arc<Admin>, ConsoleDoor),
     settings: &PlatformSettings,
+    tls: &tls::Tls,
 ) -> Vec<Door> {
     let admin = AdminDoor { admin: admin.clone(), aws: aws.clone(), tenant: settings.default_tenant.clone() };
     vec![
-        Door { name: "aws", bind: Bind::Tcp(config.listen), handler: aws.clone() },
-        Door { name: "admin", bind: Bind::Unix(dir.join("admin.sock")), handler: Arc::new(admin) },
-        Door { name: "console", bind: Bind::Tcp(config.console), handler: Arc::new(console) },
+        Door { name: "aws", bind: Bind::Tcp(config.listen.at), handler: aws.clone(), tls: tls.aws.clone() },
+        Door { name: "admin", bind: Bind::Unix(dir.join("admin.sock")), handler: Arc::new(admin), tls: None },
+        Door { name: "console", bind: Bind::Tcp(config.console.at), handler: Arc::new(console), tls: tls.console.clone() },
     ]
 }
 
@@ -337,16 +364,23 @@ fn follow_commits(
             for dialect in &dialects {
                 let own: Vec<Key> = changed.iter().filter(|k| dialect.kinds().contains(&k.kind)).cloned().collect();
                 if !own.is_empty() {
-                    engine.apply(dialect.reconcile(&own, &**store.resources()));
+                    engine.apply(moved::ops(&store, dialect.reconcile(&own, &**store.resources())));
                 }
             }
         }
     };
     reconcile(&store.resources().keys());
+    holds::apply(store, engine);
+    let (held, held_engine) = (Arc::downgrade(store), engine.clone());
     let (policies, keys) = (access.0.clone(), access.1.clone());
     store.resources().on_commit(move |changed| {
         policies.forget(changed);
         keys.follow(changed);
+        if changed.iter().any(|key| key.kind == crate::admin::hold::KIND)
+            && let Some(store) = held.upgrade()
+        {
+            holds::apply(&store, &held_engine);
+        }
         reconcile(changed);
     });
 }

@@ -21,11 +21,12 @@ pub struct Node {
 }
 
 /// What a dialect may know of the operator's choices.
-pub fn settings(config: &Config, aws_authority: &str) -> PlatformSettings {
+pub fn settings(config: &Config, aws_authority: &str, secure: bool) -> PlatformSettings {
     PlatformSettings {
         region: config.region.as_str().into(),
         default_tenant: TenantId::new(&config.account),
         aws_authority: aws_authority.into(),
+        aws_scheme: if secure { "https" } else { "http" },
         tenant_concurrency: config.concurrency,
         tier: model::sandbox::Tier::Process,
         event_retry_base: config.event_retry_base,
@@ -48,6 +49,7 @@ impl Platform for Node {
     fn prepare(&self, unit: Arc<Unit>) -> Fut<'_, Result<(), Fault>> {
         Box::pin(async move {
             let engine = self.engine.clone();
+            let unit = super::moved::elsewhere(&self.store, &unit).unwrap_or(unit);
             // Looking for runtimes reads the disk.
             let work = tokio::task::spawn_blocking(move || engine.prepare(&unit));
             work.await.map_err(Fault::internal)?

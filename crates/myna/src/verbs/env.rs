@@ -52,7 +52,7 @@ type Change = (&'static str, Option<String>);
 
 const PROFILE: &str = "myna";
 /// Everything that either form sets.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "AWS_ENDPOINT_URL",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -60,6 +60,7 @@ const OURS: [&str; 9] = [
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
     "AWS_DISABLE_HOST_PREFIX_INJECTION",
+    "AWS_CA_BUNDLE",
     "AWS_CONFIG_FILE",
     "AWS_PROFILE",
 ];
@@ -100,7 +101,7 @@ async fn access(api: &Api) -> Result<AwsAccess, Problem> {
 }
 
 fn variables(aws: &AwsAccess) -> Vec<Change> {
-    vec![
+    let mut changes = vec![
         ("AWS_ENDPOINT_URL", Some(aws.endpoint_url.clone())),
         ("AWS_ACCESS_KEY_ID", Some(aws.access_key_id.clone())),
         ("AWS_SECRET_ACCESS_KEY", Some(aws.secret_access_key.clone())),
@@ -109,13 +110,17 @@ fn variables(aws: &AwsAccess) -> Vec<Change> {
         ("AWS_REGION", Some(aws.region.clone())),
         ("AWS_DEFAULT_REGION", Some(aws.region.clone())),
         ("AWS_DISABLE_HOST_PREFIX_INJECTION", Some("true".to_string())),
-    ]
+    ];
+    // Without one, whatever the user trusts elsewhere stays.
+    changes.extend(aws.ca_bundle.clone().map(|bundle| ("AWS_CA_BUNDLE", Some(bundle))));
+    changes
 }
 
 /// Keys in the environment would win over the profile's (botocore resolves `env` before `config-file`), so they go.
 fn profile(api: &Api, aws: &AwsAccess) -> Result<Vec<Change>, Problem> {
     let file = write_profile(api.dir(), aws)?;
-    let mut changes: Vec<Change> = OURS.iter().take(7).map(|name| (*name, None)).collect();
+    let ours = if aws.ca_bundle.is_some() { 8 } else { 7 };
+    let mut changes: Vec<Change> = OURS.iter().take(ours).map(|name| (*name, None)).collect();
     changes.push(("AWS_CONFIG_FILE", Some(file.display().to_string())));
     changes.push(("AWS_PROFILE", Some(PROFILE.to_string())));
     Ok(changes)
@@ -124,9 +129,10 @@ fn profile(api: &Api, aws: &AwsAccess) -> Result<Vec<Change>, Problem> {
 fn write_profile(dir: &Path, aws: &AwsAccess) -> Result<PathBuf, Problem> {
     let folder = dir.join("clients");
     let file = folder.join("aws-config");
+    let bundle = aws.ca_bundle.as_ref().map_or_else(String::new, |file| format!("ca_bundle = {file}\n"));
     let text = format!(
         "# Written by `myna env --profile`; yours to point AWS_CONFIG_FILE at.\n[profile {PROFILE}]\nregion = {}\nendpoint_url = {}\n\
-         aws_access_key_id = {}\naws_secret_access_key = {}\ndisable_host_prefix_injection = true\n",
+         aws_access_key_id = {}\naws_secret_access_key = {}\ndisable_host_prefix_injection = true\n{bundle}",
         aws.region, aws.endpoint_url, aws.access_key_id, aws.secret_access_key
     );
     let write = || {
@@ -178,6 +184,7 @@ mod tests {
             region: "us-east-1".into(),
             access_key_id: "AK".into(),
             secret_access_key: "s'e$c\\r`et".into(),
+            ca_bundle: None,
         }
     }
 

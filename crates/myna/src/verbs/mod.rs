@@ -2,6 +2,7 @@
 
 mod alias;
 mod audit;
+mod care;
 mod completions;
 mod concurrency;
 mod delete;
@@ -10,6 +11,7 @@ mod deploy;
 mod describe;
 mod dev;
 pub mod doctor;
+mod drain;
 mod env;
 mod events;
 mod explain;
@@ -19,9 +21,13 @@ mod layer;
 mod list;
 mod logs;
 mod open;
+mod pause;
+mod quarantine;
 mod runtime;
 mod seal;
 mod status;
+mod support_bundle;
+mod tls;
 pub mod up;
 pub mod url;
 mod versions;
@@ -86,6 +92,24 @@ pub enum Verb {
     Demo(demo::Args),
     /// Print what other clients (aws CLI, SDKs) need to reach the platform.
     Env(env::Args),
+    /// Refuse a function's calls and let its events wait, or end that.
+    Pause(pause::Args),
+    /// Stop a function for good, and keep the evidence; or release it.
+    Quarantine(quarantine::Args),
+    /// Take no new work, finish what is under way, and end the platform.
+    Drain(drain::Args),
+    /// Copy all that the platform was trusted with into an archive.
+    Backup(care::BackupArgs),
+    /// Make a new directory out of a backup.
+    Restore(care::RestoreArgs),
+    /// Read everything that is stored, and say what is broken.
+    Verify(care::VerifyArgs),
+    /// Mend what can be mended without losing anything that is whole.
+    Repair(care::RepairArgs),
+    /// Gather what helps to find out what is wrong, without secrets.
+    SupportBundle(support_bundle::Args),
+    /// Make certificates to try TLS with.
+    Tls(tls::Args),
     /// Print a completion script for a shell.
     Completions(completions::Args),
 }
@@ -97,6 +121,11 @@ pub fn run(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Doctor(args) => doctor::run(ctx, args, crate::compose::machine),
         Verb::Completions(args) => completions::run(ctx, &args),
         Verb::Init(args) => init::run(ctx, &args),
+        Verb::Tls(args) => tls::run(ctx, &args),
+        Verb::Backup(args) => care::backup(ctx, &args),
+        Verb::Restore(args) => care::restore(ctx, &args),
+        Verb::Verify(args) => care::verify(ctx, &args),
+        Verb::Repair(args) => care::repair(ctx, &args),
         asking => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing("the command can't start")?;
             let ended = runtime.block_on(ask(ctx, asking));
@@ -110,7 +139,14 @@ pub fn run(ctx: &Ctx, verb: Verb) -> Done {
 /// Verbs that talk to a running platform.
 async fn ask(ctx: &Ctx, verb: Verb) -> Done {
     match verb {
-        Verb::Up(_) | Verb::Doctor(_) | Verb::Completions(_) | Verb::Init(_) => unreachable!("run() answers these"),
+        Verb::Up(_) | Verb::Doctor(_) | Verb::Completions(_) | Verb::Init(_) | Verb::Tls(_) => {
+            unreachable!("run() answers these")
+        }
+        Verb::Backup(_) | Verb::Restore(_) | Verb::Verify(_) | Verb::Repair(_) => unreachable!("run() answers these"),
+        Verb::Pause(args) => pause::run(ctx, &args).await,
+        Verb::Quarantine(args) => Box::pin(quarantine::run(ctx, &args)).await,
+        Verb::Drain(args) => drain::run(ctx, &args).await,
+        Verb::SupportBundle(args) => Box::pin(support_bundle::run(ctx, &args)).await,
         Verb::Status(args) => status::run(ctx, &args).await,
         Verb::Deploy(args) => Box::pin(deploy::run(ctx, args)).await,
         Verb::Dev(args) => Box::pin(dev::run(ctx, args)).await,

@@ -68,6 +68,15 @@ fn show(ctx: &Ctx, status: &Status) {
     section(ctx, &["listener", "address"], status.listeners.iter().map(|l| vec![l.name.clone(), l.address.clone()]).collect());
     section(
         ctx,
+        &["certificate of", "file", "for", "until"],
+        status
+            .certificates
+            .iter()
+            .map(|c| vec![c.listener.clone(), c.file.display().to_string(), c.names.join(" "), c.until.clone()])
+            .collect(),
+    );
+    section(
+        ctx,
         &["kept", "for", "now"],
         status.retention.iter().map(|r| vec![r.what.clone(), r.keep.clone(), bytes(r.held_bytes)]).collect(),
     );

@@ -8,12 +8,11 @@ use crate::{
         paced::Paced,
         problem::{Doing, Done, Problem},
     },
-    compose::{Built, Config, Ended, Host},
+    compose::{Built, Config, Ended, Host, Listen},
     platform::registry,
 };
 use model::limits::BLOCKING_THREADS_MAX;
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -30,12 +29,12 @@ pub struct Args {
     /// Settings: every option here, and what has no option.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where the AWS APIs listen; loopback only. [default: 127.0.0.1:9000]
+    /// Where the AWS APIs listen; beyond loopback only with TLS. [default: 127.0.0.1:9000]
     #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<SocketAddr>,
-    /// Where the console listens; loopback only. [default: 127.0.0.1:9080]
+    pub listen: Option<Listen>,
+    /// Where the console listens; beyond loopback only with TLS. [default: 127.0.0.1:9080]
     #[arg(long, value_name = "ADDRESS")]
-    pub console: Option<SocketAddr>,
+    pub console: Option<Listen>,
     /// Don't ask AWS clients for signatures. Everything else is still checked.
     #[arg(long)]
     pub no_auth: bool,
@@ -209,6 +208,10 @@ fn refusal(error: &anyhow::Error) -> Problem {
     }
     if problem.message.contains("door console") && problem.message.contains("is taken") {
         return problem.hint("choose another port: myna up --console 127.0.0.1:9081 (0 is any free one)");
+    }
+    if problem.message.contains("is not a loopback address") {
+        return problem
+            .hint("give the listener a certificate, [tls] in docs/configuration.md; one to try with: myna tls self-signed");
     }
     // What goes wrong first may not say why.
     let missing = crate::compose::missing();

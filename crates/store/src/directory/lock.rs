@@ -56,6 +56,23 @@ impl Drop for Lock {
     }
 }
 
+/// Whether nobody holds the lock, found out without taking it.
+pub(super) fn free(path: &Path) -> Result<(), Error> {
+    let at = path.join("lock");
+    let mut file = match super::open_private(&at) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io("open", at)(e)),
+    };
+    let mut note = String::new();
+    let _ = (&mut file).take(256).read_to_string(&mut note);
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) if !alive(&note) => Ok(()),
+        Ok(()) | Err(Errno::WOULDBLOCK) => Err(taken(path, &note)),
+        Err(e) => Err(Error::io("lock", &at)(e)),
+    }
+}
+
 fn taken(path: &Path, note: &str) -> Error {
     let pid = note.split_whitespace().next().unwrap_or("unknown");
     Error::refused(

@@ -147,6 +147,11 @@ fn label(name: &str) -> Label<'_> {
     Label { tenant: PLATFORM, kind: "secret file", name }
 }
 
+/// Refused while a platform uses the directory; nothing is written to find out.
+pub(crate) fn in_use(path: &Path) -> Result<(), Error> {
+    lock::free(path)
+}
+
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(Error::io("resolve", path))
 }
@@ -176,7 +181,7 @@ fn open_folder(path: &Path) -> Result<OwnedFd, Error> {
 }
 
 /// The format that the directory was written in; `None` for a new one. Nothing was changed when a newer one is refused.
-fn read_format(path: &Path) -> Result<Option<u32>, Error> {
+pub(crate) fn read_format(path: &Path) -> Result<Option<u32>, Error> {
     let file = path.join(FORMAT_FILE);
     let mut text = String::new();
     match open_private(&file) {

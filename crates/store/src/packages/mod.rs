@@ -153,6 +153,14 @@ impl PackageStore {
         self.inner.find(tenant, &checked(digest)?)
     }
 
+    /// The same package where it lies in this directory, when that is elsewhere: rows name the place where a package was put, and the
+    /// directory may have been moved, or be a copy of another.
+    pub fn moved(&self, tenant: &TenantId, package: &Package) -> Option<Package> {
+        let Package::Unpacked { digest, bytes, path } = package;
+        let here = self.inner.place(tenant, &checked(digest)?).join(CODE);
+        (here != *path).then(|| Package::Unpacked { digest: digest.clone(), bytes: *bytes, path: here })
+    }
+
     /// What a link reads. Any flaw of the link, and a package that is gone, look the same.
     pub fn open_link(&self, token: &str) -> Result<Archive, Fault> {
         let unknown = || Fault::not_found("this link names nothing, or has expired");

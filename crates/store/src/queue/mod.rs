@@ -521,6 +521,16 @@ fn catch_up(folder: &Path, index: &mut Index, segment: u32, offset: u64, damaged
     Ok(read)
 }
 
+/// Whether a record of the log is one that this version can read.
+pub(crate) fn legible(record: &[u8]) -> bool {
+    Entry::decode(record).is_some()
+}
+
+/// The checksum that an event's body was accepted with.
+pub(crate) fn body_sum(id: InvocationId, body: &[u8]) -> u32 {
+    index::checksum(id, body)
+}
+
 /// Bodies that no event speaks of: their writer was killed before the log did.
 fn sweep(bodies: &Bodies, index: &Index, folder: &Path) -> Result<(), Error> {
     for id in bodies.all().map_err(Error::io("list", folder))? {

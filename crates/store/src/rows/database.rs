@@ -224,7 +224,7 @@ pub(crate) fn number(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result
 }
 
 /// Covers the name too, so that a body under another row's name is noticed.
-fn checksum(key: &Key, body: &[u8]) -> u32 {
+pub(crate) fn checksum(key: &Key, body: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     for part in [key.tenant.as_str().as_bytes(), key.kind.as_bytes(), key.name.as_bytes(), body] {
         crc.update(&(part.len() as u64).to_le_bytes());

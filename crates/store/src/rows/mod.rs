@@ -9,7 +9,7 @@ mod database;
 mod mirror;
 mod writer;
 
-pub(crate) use database::{Database, number};
+pub(crate) use database::{Database, checksum, number};
 pub(crate) use mirror::Mirror;
 pub(crate) use writer::Job;
 

@@ -45,7 +45,7 @@ pub fn get(op: &Op) -> Answer {
     let shown = op.shown_qualifier(&version, named.qualifier.as_deref());
     let link = op.asked.platform().packages().link(&op.asked.tenant, config.package.digest())?;
     // A capability: whoever has it may read the archive until it expires.
-    let location = format!("http://{}/_code/{link}", op.asked.shared.settings.aws_authority);
+    let location = format!("{}://{}/_code/{link}", op.asked.shared.settings.aws_scheme, op.asked.shared.settings.aws_authority);
     let mut out = Map::new();
     out.insert("Configuration".into(), Value::Object(op.describe(&named.name, &version, shown, &config, Shown::Alone)));
     out.insert("Code".into(), json!({ "RepositoryType": "S3", "Location": location }));

@@ -119,7 +119,7 @@ fn missing() -> WireError {
 /// The address that clients use: a name under `localhost`, which needs no DNS, on the door's own port.
 fn address(op: &Op, id: &str) -> String {
     let port = op.asked.shared.settings.aws_authority.rsplit_once(':').map_or("", |(_, port)| port);
-    format!("http://{id}.lambda-url.{}.localhost:{port}/", op.asked.region())
+    format!("{}://{id}.lambda-url.{}.localhost:{port}/", op.asked.shared.settings.aws_scheme, op.asked.region())
 }
 
 fn shown(op: &Op, name: &str, row: &UrlRow, mode: Option<&str>) -> Value {

@@ -16,6 +16,8 @@ pub struct Facts<'a> {
     pub region: &'a str,
     /// Of the door that the request came through.
     pub port: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
     /// Without the prefix that led here.
     pub path: &'a str,
     pub query: &'a str,
@@ -113,8 +115,8 @@ fn headers(out: &mut String, headers: &HeaderMap, facts: &Facts<'_>) {
     }
     write!(
         out,
-        r#""x-amzn-trace-id":"{}","x-forwarded-for":"{}","x-forwarded-port":"{}","x-forwarded-proto":"http"}}"#,
-        facts.trace, facts.source_ip, facts.port
+        r#""x-amzn-trace-id":"{}","x-forwarded-for":"{}","x-forwarded-port":"{}","x-forwarded-proto":"{}"}}"#,
+        facts.trace, facts.source_ip, facts.port, facts.scheme
     )
     .expect(INFALLIBLE);
 }
@@ -290,6 +292,7 @@ mod tests {
             url_id: "abc",
             region: "us-east-1",
             port: "9000",
+            scheme: "http",
             path,
             query,
             now_ms: 1_583_348_638_390,

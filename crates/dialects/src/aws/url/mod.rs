@@ -96,6 +96,7 @@ async fn serve(
             url_id: &url.id,
             region: shared.region(),
             port: shared.settings.aws_authority.rsplit_once(':').map_or("80", |(_, port)| port),
+            scheme: shared.settings.aws_scheme,
             path: if path.is_empty() { "/" } else { path },
             query: parts.uri.query().unwrap_or_default(),
             now_ms,

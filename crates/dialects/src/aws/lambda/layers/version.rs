@@ -198,6 +198,6 @@ fn content(op: &Op, package: &Package, sha256: &str) -> Result<Value, WireError>
     let Package::Unpacked { bytes, .. } = package;
     // A capability: whoever has it may read the archive until it expires.
     let link = op.asked.platform().packages().link(&op.asked.tenant, package.digest())?;
-    let location = format!("http://{}/_code/{link}", op.asked.shared.settings.aws_authority);
+    let location = format!("{}://{}/_code/{link}", op.asked.shared.settings.aws_scheme, op.asked.shared.settings.aws_authority);
     Ok(json!({ "Location": location, "CodeSha256": sha256, "CodeSize": bytes }))
 }

@@ -1,0 +1,118 @@
+//! Mending what can be mended without losing anything that is whole. What is taken out is kept in the folder `damaged` of the
+//! directory; events that were acknowledged are never touched.
+
+use super::{
+    ROWS,
+    examine::{Flaw, Place, verify},
+    known,
+};
+use crate::{Directory, Error, directory};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rusqlite::{Connection, params};
+use serde::Serialize;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    pub what: String,
+    /// What is done, or was.
+    pub does: String,
+    pub done: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Repair {
+    pub steps: Vec<Step>,
+    /// What no step mends, and what its owner can do.
+    pub left: Vec<String>,
+}
+
+const DAMAGED: &str = "damaged";
+
+/// Say what would mend the directory, and do it unless `dry`. Refused while a platform uses it.
+pub fn repair(dir: &Path, dry: bool, volatile: bool) -> Result<Repair, Error> {
+    let dir = known(dir)?;
+    // A directory that is looked at is not taken: taking it writes.
+    let _held = match dry {
+        true => {
+            directory::in_use(&dir)?;
+            None
+        }
+        false => Some(Directory::open(&dir, volatile)?),
+    };
+    let mut repair = Repair::default();
+    for flaw in verify(&dir)?.flaws {
+        match &flaw.place {
+            Some(Place::Row { tenant, kind, name }) => {
+                let does = format!("take it out of {ROWS}, and keep it in {DAMAGED}");
+                repair.step(&flaw, does, dry, || take_row(&dir, tenant, kind, name))?;
+            }
+            Some(Place::Package(place)) => {
+                let does = format!("move it to {DAMAGED}; deploying the same code again puts it back");
+                repair.step(&flaw, does, dry, || take_package(&dir, place))?;
+            }
+            None if flaw.kind == "file" && flaw.detail.starts_with("others may read it") => {
+                let does = "make it private; change the secret if somebody read it".to_owned();
+                repair.step(&flaw, does, dry, || private(&dir.join(&flaw.what)))?;
+            }
+            None => repair.left.push(format!("{}: {}; {}", flaw.what, flaw.detail, advice(&flaw))),
+        }
+    }
+    Ok(repair)
+}
+
+fn advice(flaw: &Flaw) -> &'static str {
+    match flaw.kind {
+        "reference" => "deploy the function again, or restore a backup",
+        "event" => "it becomes a dead letter when it is tried; a backup may have it whole",
+        "queue" => "the next start reads all that is whole in it; a backup may have the rest",
+        "row" => "deploy or set it again, or restore a backup",
+        _ => "restore a backup",
+    }
+}
+
+impl Repair {
+    fn step(&mut self, flaw: &Flaw, does: String, dry: bool, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        if !dry {
+            work()?;
+        }
+        self.steps.push(Step { what: format!("{} {}: {}", flaw.kind, flaw.what, flaw.detail), does, done: !dry });
+        Ok(())
+    }
+}
+
+fn shelf(dir: &Path) -> Result<PathBuf, Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    let shelf = dir.join(DAMAGED);
+    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&shelf).map_err(Error::io("create", &shelf))?;
+    Ok(shelf.join(uuid::Uuid::new_v4().to_string()))
+}
+
+/// Kept before it goes.
+fn take_row(dir: &Path, tenant: &str, kind: &str, name: &str) -> Result<(), Error> {
+    let path = dir.join(ROWS);
+    let broken = |e: rusqlite::Error| Error::damaged(&path, e, "restore it from a backup");
+    let connection = Connection::open(&path).map_err(broken)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(broken)?;
+    let of = params![tenant, kind, name];
+    let body: Vec<u8> = connection
+        .query_row("SELECT body FROM rows WHERE tenant = ? AND kind = ? AND name = ?", of, |r| r.get(0))
+        .map_err(broken)?;
+    let kept = json!({ "tenant": tenant, "kind": kind, "name": name, "body_base64": BASE64_STANDARD.encode(body) });
+    directory::write_whole(&shelf(dir)?.with_extension("json"), kept.to_string().as_bytes())?;
+    connection.execute("DELETE FROM rows WHERE tenant = ? AND kind = ? AND name = ?", of).map_err(broken)?;
+    Ok(())
+}
+
+fn take_package(dir: &Path, place: &Path) -> Result<(), Error> {
+    let digest = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let shelf = shelf(dir)?.with_extension(digest);
+    std::fs::rename(place, &shelf).map_err(Error::io("move", place))?;
+    directory::sync_folder(place.parent().unwrap_or(dir)).map_err(Error::io("sync the folder of", place))
+}
+
+fn private(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(Error::io("make private", path))
+}
