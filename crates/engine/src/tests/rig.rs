@@ -118,6 +118,7 @@ pub fn brief(record: &LogRecord) -> String {
         Line::End => "END".into(),
         Line::Report { status, .. } => format!("REPORT {status:?}"),
         Line::Platform { text } => text.to_string(),
+        Line::Opened => "OPENED".into(),
     }
 }
 

@@ -64,7 +64,8 @@ fn sessions_and_boundaries_narrow_and_the_verdict_names_the_policy() {
     let other_session = to(r#"{"AWS":"arn:aws:sts::000000000000:assumed-role/r/t"}"#);
     let user_named = to(r#"{"AWS":"arn:aws:iam::000000000000:user/ann"}"#);
     let forbids = r#"{"Effect":"Deny","Principal":"*","Action":"*"}"#;
-    let rows: &[(Principal, &str, Option<&str>, &str, Decision, Because)] = &[
+    type Row<'a> = (Principal, &'a str, Option<&'a str>, &'a str, Decision, Because);
+    let rows: &[Row<'_>] = &[
         (session(&[]), ALL, None, "", Allow, Because::Identity),
         (session(&[ALL]), ALL, None, "", Allow, Because::Identity),
         (session(&[READ]), ALL, None, "", ImplicitDeny, Because::Session),

@@ -114,7 +114,8 @@ fn each_operator_on_a_value_on_none_and_on_what_it_cannot_read() {
 fn keys_with_several_values() {
     const TWO: &[(&str, &str)] = &[("lambda:Layer", "a"), ("lambda:Layer", "b")];
     const ONE: &[(&str, &str)] = &[("lambda:Layer", "a")];
-    let rows: &[(&str, &[(&str, &str)], Option<bool>)] = &[
+    type Row = (&'static str, &'static [(&'static str, &'static str)], Option<bool>);
+    let rows: &[Row] = &[
         (r#"{"ForAnyValue:StringEquals":{"lambda:Layer":["b","c"]}}"#, TWO, Some(true)),
         (r#"{"ForAnyValue:StringEquals":{"lambda:Layer":"c"}}"#, TWO, Some(false)),
         (r#"{"ForAnyValue:StringEquals":{"lambda:Layer":"c"}}"#, &[], Some(false)),

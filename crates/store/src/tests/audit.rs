@@ -161,7 +161,8 @@ fn removed_moved_and_cut_entries_are_named() {
         assert!(!log.verify(None).unwrap().findings.is_empty());
         found
     };
-    let edit = |path: &Path, with: &dyn Fn(&mut Vec<u8>, Vec<std::ops::Range<usize>>)| {
+    type Edit = dyn Fn(&mut Vec<u8>, Vec<std::ops::Range<usize>>);
+    let edit = |path: &Path, with: &Edit| {
         let first = &segments(path)[0];
         let mut bytes = fs::read(first).unwrap();
         let all = records(&bytes);
