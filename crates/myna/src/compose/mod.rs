@@ -198,6 +198,7 @@ impl Built {
         for dialect in &self.dialects {
             dialect.start(self.node.clone()).await?;
         }
+        self.events.end_orphans().await;
         let retention = maintain(self.loops.clone(), self.store.clone(), self.engine.clone())?;
         let mut beside = tokio::task::JoinSet::new();
         beside.spawn(housekeep(self.loops.clone(), self.engine.clone()));
@@ -319,6 +320,9 @@ fn follow_commits(store: &Arc<Store>, engine: &Arc<Engine>, dialects: &[Arc<dyn 
             for dialect in &dialects {
                 let own: Vec<Key> = changed.iter().filter(|k| dialect.kinds().contains(&k.kind)).cloned().collect();
                 if !own.is_empty() {
+                    for (tenant, group, age) in dialect.log_ages(&own, &**store.resources()) {
+                        store.logs().keep(&tenant, &group, age);
+                    }
                     engine.apply(dialect.reconcile(&own, &**store.resources()));
                 }
             }

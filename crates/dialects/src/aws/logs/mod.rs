@@ -1,13 +1,16 @@
-//! CloudWatch Logs (JSON 1.1, `logs/2014-03-28` in botocore): reading what functions logged. Groups and streams come and go with
-//! functions; they can't be made or written through this API.
+//! CloudWatch Logs (JSON 1.1, `logs/2014-03-28` in botocore): reading what functions logged, and groups, streams and events of
+//! anybody's own. A function's role writes where its policies allow it, and reads nothing.
 
 mod filter;
 mod format;
+mod groups;
 mod live;
 mod read;
+mod write;
 
 pub use format::format;
 pub(super) use format::{set_region, time};
+pub(super) use groups::ages;
 
 use super::{
     control_plane,
@@ -17,9 +20,12 @@ use super::{
     shared::Asked,
 };
 use http::StatusCode;
-use model::log::{LogRecord, Stream};
+use model::{
+    Ask, Decision, Principal,
+    log::{LogRecord, Stream},
+};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const TARGET: &str = "Logs_20140328.";
 
@@ -28,18 +34,82 @@ pub async fn handle(asked: Asked) -> Result<Reply, WireError> {
     let Some(operation) = target.strip_prefix(TARGET) else {
         return Err(unknown());
     };
-    let resource = format!("arn:aws:logs:{}:{}:log-group:*", asked.region(), asked.tenant);
-    control_plane(&asked.principal, &format!("logs:{operation}"), &resource)?;
+    allowed(&asked, operation)?;
     match operation {
         "DescribeLogGroups" => read::groups(&asked),
         "DescribeLogStreams" => read::streams(&asked),
         "GetLogEvents" => read::events(&asked).await,
         "FilterLogEvents" => read::filtered(&asked).await,
         "StartLiveTail" => live::start(&asked),
-        "ListTagsForResource" | "ListTagsLogGroup" => done(&json!({ "tags": {} })),
+        "ListTagsForResource" | "ListTagsLogGroup" => groups::list_tags(&asked),
+        "TagResource" | "TagLogGroup" => groups::tag(&asked).await,
+        "UntagResource" | "UntagLogGroup" => groups::untag(&asked).await,
+        "CreateLogGroup" => groups::create(&asked).await,
+        "DeleteLogGroup" => groups::delete(&asked).await,
+        "PutRetentionPolicy" => groups::put_retention(&asked).await,
+        "DeleteRetentionPolicy" => groups::delete_retention(&asked).await,
+        "CreateLogStream" => write::create_stream(&asked).await,
+        "DeleteLogStream" => write::delete_stream(&asked).await,
+        "PutLogEvents" => write::put_events(&asked).await,
         other if WireError::may_be_operation(other) => Err(WireError::unserved(other)),
         _ => Err(unknown()),
     }
+}
+
+/// What functions do here, as far as their roles allow: the rights that AWS's own basic execution role has.
+const OF_ROLES: [&str; 3] = ["CreateLogGroup", "CreateLogStream", "PutLogEvents"];
+
+type Answer = Result<Reply, WireError>;
+
+/// The operator may do all; a role may write what its policies allow, to the group or the stream that the request names.
+fn allowed(asked: &Asked, operation: &str) -> Result<(), WireError> {
+    let action = format!("logs:{operation}");
+    // What a malformed body means, its operation says.
+    let members: Named = json::members(&asked.body).unwrap_or_default();
+    let name = members.log_group_name.as_deref();
+    let name = name.or(members.log_group_identifier.as_deref().map(name_of)).or(members.resource_arn.as_deref().map(name_of));
+    let group = group_arn(asked, name.unwrap_or("*"));
+    let resource = match &members.log_stream_name {
+        Some(stream) => format!("{group}:log-stream:{stream}"),
+        None if name.is_some() => format!("{group}:*"),
+        None => group.clone(),
+    };
+    if matches!(asked.principal, Principal::Role { .. }) && OF_ROLES.contains(&operation) {
+        let decide = |resource: &str| {
+            let (principal, owner) = (&asked.principal, &asked.tenant);
+            let ask = Ask { principal, action: &action, resource, owner, resource_policy: None, context: &[] };
+            asked.platform().policy().decide(&ask)
+        };
+        // A group's own ARN is written in both forms.
+        let (whole, bare) = (decide(&resource), decide(&group));
+        if whole != Decision::ExplicitDeny && bare != Decision::ExplicitDeny {
+            let of_stream = members.log_stream_name.is_some();
+            if whole.allowed() || (bare.allowed() && !of_stream) {
+                return Ok(());
+            }
+        }
+    }
+    control_plane(&asked.principal, &action, &resource)
+}
+
+/// What a request names.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Named {
+    log_group_name: Option<String>,
+    log_group_identifier: Option<String>,
+    resource_arn: Option<String>,
+    log_stream_name: Option<String>,
+}
+
+/// A group's name as this API has them.
+fn checked_group(name: Option<&str>) -> Result<&str, WireError> {
+    let name = name.ok_or_else(|| invalid("logGroupName: must be given"))?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_/#".contains(&b);
+    if name.is_empty() || name.len() > 512 || !name.bytes().all(plain) {
+        return Err(invalid(format!("logGroupName: {name:?} must have 1 to 512 of the characters a-z, A-Z, 0-9 and .-_/#")));
+    }
+    Ok(name)
 }
 
 fn unknown() -> WireError {
@@ -48,6 +118,12 @@ fn unknown() -> WireError {
 
 fn done(body: &Value) -> Result<Reply, WireError> {
     let mut reply = respond::json(StatusCode::OK, body);
+    respond::put(&mut reply, "content-type", "application/x-amz-json-1.1");
+    Ok(reply)
+}
+
+fn done_empty() -> Result<Reply, WireError> {
+    let mut reply = respond::empty(StatusCode::OK);
     respond::put(&mut reply, "content-type", "application/x-amz-json-1.1");
     Ok(reply)
 }
@@ -105,8 +181,7 @@ impl Members {
     fn group(&self, asked: &Asked) -> Result<String, WireError> {
         let given = self.log_group_name.as_deref().or(self.log_group_identifier.as_deref().map(name_of));
         let name = given.ok_or_else(|| invalid("logGroupName: a log group must be named"))?;
-        let known = asked.platform().logs().groups(&asked.tenant, name, "", 1);
-        if known.iter().any(|g| &*g.name == name) { Ok(name.to_owned()) } else { Err(no_group()) }
+        if groups::exists(asked, name) { Ok(name.to_owned()) } else { Err(no_group()) }
     }
 }
 
