@@ -12,6 +12,7 @@ mod extensions;
 mod first_start;
 mod frameworks;
 mod layers;
+mod logs;
 mod metrics;
 mod mistakes;
 mod operations;
@@ -45,6 +46,7 @@ pub const ALL: &[&[Test]] = &[
     environment::ALL,
     events::ALL,
     layers::ALL,
+    logs::ALL,
     extensions::ALL,
     telemetry::ALL,
     settings::ALL,

@@ -72,10 +72,29 @@ def absent(wire):
             model.finding(f"{name}: about a function that isn't there {status} {code}: {text}; the model has {sorted(known)}")
 
 
+GROUP = {"resourceArn": "arn:aws:logs:us-east-1:000000000000:log-group:nobody"}
+NOW = int(datetime.datetime.now().timestamp() * 1000)
+# Of groups by hand, and what they need beyond their model's required members.
+GROUPS = {"DeleteLogGroup": {}, "CreateLogStream": {}, "DeleteLogStream": {}, "PutRetentionPolicy": {"retentionInDays": 7},
+          "DeleteRetentionPolicy": {}, "TagLogGroup": {"tags": {"k": "v"}}, "UntagLogGroup": {}, "ListTagsLogGroup": {},
+          "PutLogEvents": {"logEvents": [{"timestamp": NOW, "message": "x"}]}, "TagResource": {**GROUP, "tags": {"k": "v"}},
+          "UntagResource": GROUP, "ListTagsForResource": GROUP}
+
+
+def no_group(wire):
+    """Each operation on a log group about one that isn't there."""
+    api = wire.client.meta.service_model
+    for name, more in GROUPS.items():
+        code, text, status = wire.refused(name, **{**least(api.operation_model(name).input_shape), **more})
+        if (code, status) != ("ResourceNotFoundException", 400):
+            model.finding(f"{name}: about a group that isn't there {status} {code}: {text}")
+
+
 def main():
     wires = [Wire(service, inject_host_prefix=False) for service in model.SERVICES]
     refused = sum(unserved(wire) for wire in wires)
     absent(wires[0])
+    no_group(wires[1])
     model.close(f"{refused} operations refused")
 
 

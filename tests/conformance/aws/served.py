@@ -164,8 +164,26 @@ def logs(wire, lam):
     stream = call("DescribeLogStreams", logGroupName=group)["logStreams"][0]["logStreamName"]
     call("GetLogEvents", logGroupName=group, logStreamName=stream, startFromHead=True)
     arn = f"arn:aws:logs:us-east-1:000000000000:log-group:{group}"
-    call("ListTagsForResource", resourceArn=arn)
+    call("PutRetentionPolicy", logGroupName=group, retentionInDays=7)
+    call("DescribeLogGroups", logGroupNamePrefix=group)
+    call("DeleteRetentionPolicy", logGroupName=group)
+    own = {"logGroupName": "/own/group"}
+    call("CreateLogGroup", **own, tags={"k": "v"})
+    call("CreateLogStream", **own, logStreamName="s/1")
+    call("DescribeLogStreams", **own)
+    now = int(time.time() * 1000)
+    call("PutLogEvents", **own, logStreamName="s/1", logEvents=[{"timestamp": now - 20 * 86_400_000, "message": "too old"}])
+    call("PutLogEvents", **own, logStreamName="s/1", logEvents=[{"timestamp": now, "message": "kept"}])
+    call("GetLogEvents", **own, logStreamName="s/1")
+    call("TagLogGroup", **own, tags={"a": "b"})
+    call("UntagLogGroup", **own, tags=["a"])
+    own_arn = "arn:aws:logs:us-east-1:000000000000:log-group:/own/group"
+    call("TagResource", resourceArn=own_arn, tags={"c": "d"})
+    call("UntagResource", resourceArn=own_arn, tagKeys=["c"])
+    call("ListTagsForResource", resourceArn=own_arn)
     call("ListTagsLogGroup", logGroupName=group)
+    call("DeleteLogStream", **own, logStreamName="s/1")
+    call("DeleteLogGroup", **own)
     for event in call("StartLiveTail", logGroupIdentifiers=[arn])["responseStream"]:
         if "sessionStart" in event:
             lam.call("Invoke", **NAME, Payload=b"{}")

@@ -78,11 +78,12 @@ fn sentence(caller: &Principal, action: &str, resource: &str, why: &str) -> Stri
 
 /// What conditions may ask about any request: where it came from, and how. An instance's own socket has no address.
 pub fn about(shared: &Shared, parts: &http::request::Parts) -> Vec<(&'static str, Arc<str>)> {
-    static FALSE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("false"));
+    static WORDS: LazyLock<[Arc<str>; 2]> = LazyLock::new(|| [Arc::from("false"), Arc::from("true")]);
+    let secure = parts.extensions.get::<model::ports::Secure>().is_some();
     let mut keys = vec![
         ("aws:RequestedRegion", shared.settings.region.clone()),
-        ("aws:SecureTransport", FALSE.clone()),
-        ("aws:ViaAWSService", FALSE.clone()),
+        ("aws:SecureTransport", WORDS[usize::from(secure)].clone()),
+        ("aws:ViaAWSService", WORDS[0].clone()),
     ];
     if let Some(address) = parts.extensions.get::<SocketAddr>() {
         keys.push(("aws:SourceIp", address.ip().to_canonical().to_string().into()));

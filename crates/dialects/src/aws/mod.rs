@@ -37,12 +37,15 @@ pub use sts::{CREDENTIALS, credential};
 use bytes::Bytes;
 use fault::{Protocol, WireError};
 use model::{
-    Fault, Fut, InvocationId, Key, ModelOp, Principal, Verified,
+    Fault, Fut, InvocationId, Key, ModelOp, Principal, TenantId, Verified,
     ports::{Dialect, Platform, PlatformSettings, Request, Response, Rows},
     queue::Finished,
 };
 use shared::{Asked, Shared};
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// The folder's name, which is the door's.
 pub const NAME: &str = "aws";
@@ -161,6 +164,10 @@ impl Dialect for Aws {
 
     fn reconcile(&self, changed: &[Key], related: &dyn Rows) -> Vec<ModelOp> {
         reconcile::reconcile(&self.settings, changed, related)
+    }
+
+    fn log_ages(&self, changed: &[Key], related: &dyn Rows) -> Vec<(TenantId, Arc<str>, Option<Duration>)> {
+        logs::ages(changed, related)
     }
 
     fn outcome(&self, finished: &Finished<'_>) -> Option<Bytes> {

@@ -30,8 +30,10 @@ pub const LAYER: &str = "lambda.layer";
 pub const LAYER_VERSION: &str = "lambda.layer-version";
 /// By the ARN of somebody else's layer version: what stands for it here.
 pub const LAYER_MAP: &str = "lambda.layer-map";
+/// By a log group's name: what somebody decided about it.
+pub const LOG_GROUP: &str = "logs.group";
 pub const KINDS: &[&str] =
-    &[FUNCTION, VERSION, ALIAS, URL, ROLE, USER, POLICY, ACCESS_KEY, SESSION, SOURCE, LAYER, LAYER_VERSION, LAYER_MAP];
+    &[FUNCTION, VERSION, ALIAS, URL, ROLE, USER, POLICY, ACCESS_KEY, SESSION, SOURCE, LAYER, LAYER_VERSION, LAYER_MAP, LOG_GROUP];
 /// Those of which functions are made.
 pub const OF_FUNCTIONS: &[&str] = &[FUNCTION, VERSION, ALIAS, URL];
 
@@ -330,6 +332,16 @@ pub enum SessionHolder {
         id: String,
         session: String,
     },
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LogGroupRow {
+    pub created_ms: u64,
+    /// How long it keeps its events; without it as long as the platform keeps logs.
+    #[serde(default)]
+    pub retention_days: Option<u32>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
 }
 
 pub fn new_id() -> String {

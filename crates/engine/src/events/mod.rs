@@ -9,7 +9,7 @@ use lanes::{Lanes, Next};
 use model::{
     Fault, InvocationId, Target,
     ports::Queue,
-    queue::{Accept, Finished, Lane, NewEvent, Queued},
+    queue::{Accept, Control, Finished, Lane, NewEvent, Queued},
 };
 use std::{
     sync::{
@@ -122,6 +122,25 @@ impl Events {
                 body: event.body,
             })
             .await
+    }
+
+    /// Events of functions that are not there: killed between the deletion and its word to the queue, the platform left them
+    /// waiting for whoever takes the name next. Called once, when every function is known and before anybody is served.
+    pub async fn end_orphans(&self) {
+        for (lane, view) in self.queue.lanes() {
+            let there = self.engine.catalog().function(&lane.tenant, lane.function.as_str()).is_some();
+            if there || (view.queued == 0 && !view.paused) {
+                continue;
+            }
+            match self.queue.control(&lane, Control::Deleted).await {
+                Ok(()) => {
+                    tracing::info!(function = %lane.function, events = view.queued, "events of a deleted function are ended")
+                }
+                Err(fault) => {
+                    tracing::error!(function = %lane.function, "events of a deleted function wait on: {}", fault.message)
+                }
+            }
+        }
     }
 
     /// Dispatch until stopped. A loop that stands still before work that is due is started again, and counted.

@@ -313,3 +313,33 @@ async fn no_more_run_at_once_than_may_and_a_stop_waits_for_them() {
     assert!(rig.nothing_handed());
     assert_eq!(queue.all().iter().filter(|v| v.stage == Stage::Queued).count(), 2, "those wait for the next start");
 }
+
+// A1.1, F59
+#[tokio::test(start_paused = true)]
+async fn events_of_a_function_that_is_gone_are_ended_at_the_start_and_its_name_inherits_nothing() {
+    let rig = Rig::new().await;
+    let queue = MemoryQueue::new(rig.engine.parts.clock.clone());
+    let (there, gone) = (rig.target().function, model::FunctionName::new("gone"));
+    let tenant = rig.target().tenant;
+    let put = |function: &model::FunctionName| {
+        queue.put(NewEvent {
+            lane: Lane { tenant: tenant.clone(), function: function.clone() },
+            qualifier: None,
+            key: None,
+            due_ms: u64::MAX / 4,
+            expires_ms: u64::MAX / 2,
+            hops: 0,
+            content_type: None,
+            attributes: Vec::new(),
+            body: Bytes::new(),
+        })
+    };
+    // As a crash between a deletion and its word to the queue leaves them.
+    let (kept, orphan) = (put(&there).await.unwrap(), put(&gone).await.unwrap());
+    let events = Events::new(rig.engine.clone(), queue.clone(), 10);
+    events.end_orphans().await;
+    let all = queue.all();
+    let of = |id| all.iter().find(|view| view.id == id).map(|view| (view.stage, view.why));
+    assert_eq!(of(orphan), Some((Stage::DeadLettered, Some(Why::Deleted))));
+    assert_eq!(of(kept), Some((Stage::Queued, None)));
+}

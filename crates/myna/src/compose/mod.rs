@@ -237,6 +237,7 @@ impl Built {
         if let Err(fault) = self.host.audit_start(self.key_made).await {
             tracing::warn!(%fault, "this start is not in the audit log");
         }
+        self.events.end_orphans().await;
         let retention = maintain(self.loops.clone(), self.store.clone(), self.engine.clone())?;
         let mut beside = tokio::task::JoinSet::new();
         beside.spawn(housekeep(self.loops.clone(), self.engine.clone()));
@@ -364,6 +365,9 @@ fn follow_commits(
             for dialect in &dialects {
                 let own: Vec<Key> = changed.iter().filter(|k| dialect.kinds().contains(&k.kind)).cloned().collect();
                 if !own.is_empty() {
+                    for (tenant, group, age) in dialect.log_ages(&own, &**store.resources()) {
+                        store.logs().keep(&tenant, &group, age);
+                    }
                     engine.apply(moved::ops(&store, dialect.reconcile(&own, &**store.resources())));
                 }
             }

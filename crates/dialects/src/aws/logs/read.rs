@@ -34,22 +34,16 @@ pub fn groups(asked: &Asked) -> Answer {
         return Err(invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."));
     }
     let wanted = members.log_group_identifiers.as_ref().map(|l| l.iter().map(|i| super::name_of(i)).collect::<Vec<_>>());
-    let all = asked.platform().logs().groups(&asked.tenant, prefix, &after, usize::MAX);
+    let all = super::groups::listed(asked, prefix, &after)?;
     let fits = |name: &str| name.contains(part) && wanted.as_ref().is_none_or(|w| w.contains(&name));
-    let mut found: Vec<_> = all.into_iter().filter(|g| fits(&g.name)).take(limit + 1).collect();
+    let mut found: Vec<_> = all.into_iter().filter(|(name, _)| fits(name)).take(limit + 1).collect();
     let more = found.len() > limit;
     found.truncate(limit);
     let mut out = Map::new();
     if more {
-        out.insert("nextToken".into(), token_of(found.last().map_or("", |g| &g.name)));
+        out.insert("nextToken".into(), token_of(found.last().map_or("", |(name, _)| name)));
     }
-    let shown = found.iter().map(|g| {
-        let arn = group_arn(asked, &g.name);
-        json!({
-            "logGroupName": &*g.name, "creationTime": g.created_ms, "metricFilterCount": 0, "arn": format!("{arn}:*"),
-            "storedBytes": g.bytes, "logGroupClass": "STANDARD", "logGroupArn": arn,
-        })
-    });
+    let shown = found.into_iter().map(|(_, shown)| shown);
     out.insert("logGroups".into(), shown.collect());
     done(&Value::Object(out))
 }
@@ -89,16 +83,20 @@ pub fn streams(asked: &Asked) -> Answer {
 }
 
 fn shown_stream(asked: &Asked, group: &str, stream: &LogStream) -> Value {
-    json!({
+    let mut out = json!({
         "logStreamName": &*stream.stream.name,
         "creationTime": stream.created_ms,
-        "firstEventTimestamp": stream.first_ms,
-        "lastEventTimestamp": stream.last_ms,
-        "lastIngestionTime": stream.last_ms,
         "uploadSequenceToken": "1",
         "arn": format!("{}:log-stream:{}", group_arn(asked, group), stream.stream.name),
         "storedBytes": 0,
-    })
+    });
+    // One that is empty has no first event.
+    if stream.last_ms > 0 {
+        out["firstEventTimestamp"] = stream.first_ms.into();
+        out["lastEventTimestamp"] = stream.last_ms.into();
+        out["lastIngestionTime"] = stream.last_ms.into();
+    }
+    out
 }
 
 fn moment(given: Option<i64>, otherwise: u64) -> u64 {
