@@ -119,7 +119,7 @@ async fn filtered_events_come_from_all_streams_and_token_by_token() {
         bench.logs("FilterLogEvents", json!({ "logGroupName": G, "logStreamNamePrefix": "tw", "endTime": 3 })).await.json();
     assert_eq!(texts(&only), ["INFO 1", "INFO 3"]);
     assert_eq!(bench.logs("FilterLogEvents", json!({ "logGroupName": G, "filterPattern": "[a, b]" })).await.status, 400);
-    assert_eq!(bench.logs("PutLogEvents", json!({})).await.json()["__type"], "NotImplementedException");
+    assert_eq!(bench.logs("StartQuery", json!({})).await.json()["__type"], "NotImplementedException");
 }
 
 #[tokio::test(start_paused = true)]
