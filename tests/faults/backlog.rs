@@ -7,7 +7,7 @@ use model::{
     queue::{Control, Lane, NewEvent, Settled, Why},
 };
 use myna_tests::{Platform, Result, Test, ensure, scaled, tests};
-use std::{fs, path::Path, sync::Arc, time::Instant};
+use std::{fs, sync::Arc, time::Instant};
 
 pub const ALL: &[Test] = tests![a_long_queue_costs_little_memory_and_is_read_in_pages];
 
@@ -41,10 +41,11 @@ fn event(function: &str, n: usize) -> NewEvent {
 }
 
 /// Through the platform's own store, since a client would need an hour for it.
-fn fill(dir: &Path, dead: usize, queued: usize) -> Result<InvocationId> {
+fn fill(myna: &Platform, dead: usize, queued: usize) -> Result<InvocationId> {
     const AT_ONCE: usize = 2000;
-    let options = store::Options { allow_volatile: true, ..store::Options::default() };
-    let store = store::Store::open(dir, options, Arc::new(Wall))?;
+    let seal = store::seal::Source::Folder(myna.home().join(".config/myna"));
+    let options = store::Options { allow_volatile: true, seal, ..store::Options::default() };
+    let store = store::Store::open(&myna.dir(), options, Arc::new(Wall))?;
     let queue = store.queue().clone();
     tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
         let put = |function: &'static str, count: usize| {
@@ -101,7 +102,7 @@ fn a_long_queue_costs_little_memory_and_is_read_in_pages() -> Result<()> {
     }
     ensure!(myna.stop()?.success());
     let began = Instant::now();
-    let last = fill(&myna.dir(), dead, queued)?;
+    let last = fill(&myna, dead, queued)?;
     let filled = began.elapsed();
     let began = Instant::now();
     myna.start_again()?;

@@ -26,7 +26,14 @@ const NAMES: &str = "import json\ndef handler(e, c):\n    print('ran', e['n'])\n
 
 /// The binary without a platform.
 fn alone(arguments: &[&str], dir: &Path) -> Result<Output> {
-    Command::new(binary()?).args(arguments).current_dir(dir).env_remove("MYNA_DIR").output().context("can't start myna")
+    Command::new(binary()?)
+        .args(arguments)
+        .current_dir(dir)
+        .env("HOME", dir)
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("MYNA_DIR")
+        .output()
+        .context("can't start myna")
 }
 
 fn said(out: &Output) -> String {
@@ -194,6 +201,17 @@ fn a_backup_under_load_is_restored_elsewhere_and_its_queued_events_run() -> Resu
         let refused = alone(&["restore", &text(&bad), "--to", &text(&to)], copy.home())?;
         ensure!(!refused.status.success() && !to.exists(), "{name}: {}", said(&refused));
     }
+    // The key is not in it; without it nothing can be read.
+    copy.refused()?;
+    ensure!(copy.log().contains("its key is missing"), "{}", copy.log());
+    let keys = |home: &Path| home.join(".config/myna/keys");
+    fs::create_dir_all(keys(copy.home()))?;
+    for key in fs::read_dir(keys(myna.home()))? {
+        let key = key?;
+        fs::copy(key.path(), keys(copy.home()).join(key.file_name()))?;
+    }
+    let whole = alone(&["verify", "--dir", &text(&copy.dir())], copy.home())?;
+    ensure!(whole.status.success() && !said(&whole).contains("not opened"), "{}", said(&whole));
     // It stands on its own feet: what it was copied from is gone.
     drop(f);
     drop(myna);
@@ -242,7 +260,7 @@ fn flipped_bytes_are_found_and_a_dry_repair_changes_nothing() -> Result<()> {
     ensure!(run(&["verify"])?.status.success(), "{}", said(&run(&["verify"])?));
 
     let files = contents(&dir)?;
-    let (archive, bytes) = files.iter().find(|(p, _)| p.ends_with("archive.zip")).context("a package is there")?;
+    let (archive, bytes) = files.iter().find(|(p, _)| p.ends_with("archive.sealed")).context("a package is there")?;
     let mut bent = bytes.clone();
     let middle = bent.len() / 2;
     bent[middle] ^= 1;
@@ -257,7 +275,7 @@ fn flipped_bytes_are_found_and_a_dry_repair_changes_nothing() -> Result<()> {
     ensure!(contents(&dir)? == before, "a dry run changes nothing");
     let wet = run(&["repair"])?;
     ensure!(wet.status.success() && said(&wet).contains("done: move it to damaged"), "{}", said(&wet));
-    ensure!(!archive.exists() && contents(&dir.join("damaged"))?.keys().any(|p| p.ends_with("archive.zip")));
+    ensure!(!archive.exists() && contents(&dir.join("damaged"))?.keys().any(|p| p.ends_with("archive.sealed")));
     let left = run(&["verify"])?;
     ensure!(said(&left).contains("there is no such package") && said(&left).contains("kept"), "{}", said(&left));
 

@@ -27,7 +27,7 @@ def user(name, *statements):
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"])
 def session(of, role, **more):
-    c = of.client("sts").assume_role(RoleArn=role, RoleSessionName="s", **more)["Credentials"]
+    c = of.client("sts").assume_role(RoleArn=role, RoleSessionName="s1", **more)["Credentials"]
     return boto3.Session(c["AccessKeyId"], c["SecretAccessKey"], c["SessionToken"])
 def no(call, **arguments):
     e = refused(call, **arguments)["Error"]
@@ -117,17 +117,17 @@ beyond = no(whole.client("lambda").list_layers)
 narrow = session(ann, role, Policy=policy(allow("lambda:ListFunctions")))
 narrow.client("lambda").list_functions()
 narrowed = no(narrow.client("lambda").get_account_settings)
-untrusted = no(bob.client("sts").assume_role, RoleArn=role, RoleSessionName="s")
-absent = no(ann.client("sts").assume_role, RoleArn=role + "x", RoleSessionName="s")
+untrusted = no(bob.client("sts").assume_role, RoleArn=role, RoleSessionName="s1")
+absent = no(ann.client("sts").assume_role, RoleArn=role + "x", RoleSessionName="s1")
 unchecked = botocore.config.Config(parameter_validation=False)
-short = no(ann.client("sts", config=unchecked).assume_role, RoleArn=role, RoleSessionName="s", DurationSeconds=899)
-long = no(ann.client("sts").assume_role, RoleArn=role, RoleSessionName="s", DurationSeconds=3601)
+short = no(ann.client("sts", config=unchecked).assume_role, RoleArn=role, RoleSessionName="s1", DurationSeconds=899)
+long = no(ann.client("sts").assume_role, RoleArn=role, RoleSessionName="s1", DurationSeconds=3601)
 token = whole.get_credentials()
 forged = no(boto3.Session(token.access_key, token.secret_key, token.token[:-1] + "!").client("lambda").list_functions)
 bare = no(boto3.Session(token.access_key, token.secret_key).client("lambda").list_functions)
 iam.update_assume_role_policy(RoleName="r", PolicyDocument=trust(AWS=account))
 bob_too = session(bob, role).client("sts").get_caller_identity()["Arn"]
-carol = no(user("carol").client("sts").assume_role, RoleArn=role, RoleSessionName="s")
+carol = no(user("carol").client("sts").assume_role, RoleArn=role, RoleSessionName="s1")
 own = ann.client("sts").get_session_token()["Credentials"]
 own = boto3.Session(own["AccessKeyId"], own["SecretAccessKey"], own["SessionToken"])
 mine = [own.client("sts").get_caller_identity()["Arn"], no(own.client("iam").list_users)[0]]
@@ -137,7 +137,7 @@ return dict(who=who, beyond=beyond, narrowed=narrowed, untrusted=untrusted, abse
 "#,
     )?;
     let account = got["account"].as_str().unwrap_or_default();
-    ensure!(got["who"] == format!("arn:aws:sts::{account}:assumed-role/r/s") && got["bob"] == got["who"], "{got}");
+    ensure!(got["who"] == format!("arn:aws:sts::{account}:assumed-role/r/s1") && got["bob"] == got["who"], "{got}");
     let text = |at: &str| got[at][1].as_str().unwrap_or_default().to_owned();
     ensure!(text("beyond").ends_with("because no identity-based policy allows the lambda:ListLayers action"), "{got}");
     ensure!(text("narrowed").ends_with("because no session policy allows the lambda:GetAccountSettings action"), "{got}");
@@ -209,7 +209,7 @@ return dict(other=not_other, there=not_there, change=change, service=service, tr
 }
 
 fn a_functions_role_may_what_its_managed_policy_allows() -> Result<()> {
-    let myna = Platform::start()?;
+    let myna = Platform::with_runtimes(&["python3.11"])?;
     let got = run(
         &myna,
         r#"

@@ -84,8 +84,8 @@ fn a_failing_function_is_a_bad_gateway() -> Result<()> {
     open_to_all(&f)?;
     let answer = send(&myna, "GET", "/", &[("host", &host)], &[])?;
     ensure!(answer.status == 502 && !answer.text().contains("its own business"), "{}: {}", answer.status, answer.text());
-    let unknown: Response =
-        send(&myna, "GET", "/", &[("host", &host.replacen(|c: char| c.is_ascii_alphanumeric(), "0", 1))], &[])?;
+    let other = if host.starts_with('0') { "1" } else { "0" };
+    let unknown: Response = send(&myna, "GET", "/", &[("host", &format!("{other}{}", &host[1..]))], &[])?;
     ensure!(
         unknown.status == 403 && unknown.json()? == json!({"Message": Value::Null}),
         "{}: {}",

@@ -105,6 +105,10 @@ def from_xml(where, element, shape):
         return {local(e): from_xml(f"{where}.{local(e)}", e, shape.members.get(local(e), shape)) for e in element}
     if kind == "list":
         return [from_xml(f"{where}[]", e, shape.member) for e in element if local(e) == "member"]
+    if kind == "map":
+        # One `entry` for each, with its `key` and its `value`.
+        pairs = ({local(part): part for part in entry} for entry in element)
+        return {pair["key"].text: from_xml(f"{where}[]", pair["value"], shape.value) for pair in pairs}
     if kind in ("integer", "long"):
         return int(text)
     if kind == "boolean":

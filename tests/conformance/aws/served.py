@@ -257,7 +257,7 @@ def people(wire, sts):
     managed(wire)
     wire.call("GetAccountSummary")
     arn = wire.call("GetRole", RoleName="r")["Role"]["Arn"]
-    sts.call("AssumeRole", RoleArn=arn, RoleSessionName="s", Policy=RIGHTS)
+    sts.call("AssumeRole", RoleArn=arn, RoleSessionName="s1", Policy=RIGHTS)
     sts.call("GetSessionToken")
     wire.call("DeleteRolePolicy", RoleName="r", PolicyName="p")
     wire.call("DeleteRole", RoleName="r")

@@ -343,7 +343,7 @@ fn seal(args: &Args, file: SealFile) -> Result<Source, Error> {
     match (file.off.unwrap_or(false), file.key) {
         (true, Some(_)) => Err(wrong("given, and seal.off = true", "leave one of them out")),
         (true, None) => Ok(Source::Off),
-        (false, None) => Ok(user_folder().map_or(Source::Nowhere, Source::Folder)),
+        (false, None) => Ok(usual_key()),
         (false, Some(KeyFrom { file: Some(path), passphrase_file: None, command: None })) => Ok(Source::File(path)),
         (false, Some(KeyFrom { file: None, passphrase_file: Some(path), command: None })) => Ok(Source::PassphraseFile(path)),
         (false, Some(KeyFrom { file: None, passphrase_file: None, command: Some(words) })) if !words.is_empty() => {
@@ -353,6 +353,11 @@ fn seal(args: &Args, file: SealFile) -> Result<Source, Error> {
             Err(wrong(&format!("{key:?}"), "it must have one of file, passphrase_file and command, which is a list of words"))
         }
     }
+}
+
+/// Where the master key lies when nobody says.
+pub fn usual_key() -> Source {
+    user_folder().map_or(Source::Nowhere, Source::Folder)
 }
 
 /// Where this user's programs keep their settings (XDG Base Directory Specification).

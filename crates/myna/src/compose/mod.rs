@@ -15,7 +15,7 @@ mod place;
 mod tls;
 pub mod upstream;
 
-pub use config::{Config, NAMES};
+pub use config::{Config, NAMES, usual_key};
 pub use host::{Host, machine, missing};
 pub use listen::Listen;
 

@@ -7,10 +7,11 @@ use crate::{
         problem::{Done, Exit, Problem},
         units::bytes,
     },
+    compose::usual_key,
     platform::find,
 };
 use std::path::PathBuf;
-use store::care;
+use store::{care, seal::Source};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -36,6 +37,8 @@ pub struct RestoreArgs {
     /// The new directory; an empty folder will do. The same as --dir.
     #[arg(long, value_name = "NEW")]
     to: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 #[derive(clap::Args)]
@@ -44,7 +47,10 @@ Examples:
   myna verify                    reads everything, changes nothing
   myna verify --dir /srv/myna
   myna verify --json | jq .flaws")]
-pub struct VerifyArgs {}
+pub struct VerifyArgs {
+    #[command(flatten)]
+    key: KeyArgs,
+}
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -58,6 +64,26 @@ pub struct RepairArgs {
     /// Allow a directory in memory (tmpfs), as with up.
     #[arg(long)]
     volatile: bool,
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+/// What opens a sealed directory.
+#[derive(clap::Args)]
+struct KeyArgs {
+    /// The file with the master key of a sealed directory. [default: ~/.config/myna/keys/ID.key]
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file")]
+    key_file: Option<PathBuf>,
+    /// The file with its passphrase.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    fn source(&self) -> Source {
+        let file = self.key_file.clone().map(Source::File);
+        file.or_else(|| self.passphrase_file.clone().map(Source::PassphraseFile)).unwrap_or_else(usual_key)
+    }
 }
 
 /// The directory that is meant, whether a platform uses it or not.
@@ -97,7 +123,7 @@ pub fn restore(ctx: &Ctx, args: &RestoreArgs) -> Done {
     let Some(dir) = args.to.as_ref().or(ctx.dir.as_ref()) else {
         return Err(Problem::usage("where to is not said").hint("name a new folder: myna restore FILE --to NEW"));
     };
-    let made = care::restore(&args.file, dir).map_err(|e| failed(&e))?;
+    let made = care::restore(&args.file, dir, &args.key.source()).map_err(|e| failed(&e))?;
     if ctx.out.json {
         ctx.out.json(&made);
         return Ok(());
@@ -107,8 +133,8 @@ pub fn restore(ctx: &Ctx, args: &RestoreArgs) -> Done {
     Ok(())
 }
 
-pub fn verify(ctx: &Ctx, _args: &VerifyArgs) -> Done {
-    let report = care::verify(&dir(ctx)?).map_err(|e| failed(&e))?;
+pub fn verify(ctx: &Ctx, args: &VerifyArgs) -> Done {
+    let report = care::verify(&dir(ctx)?, &args.key.source()).map_err(|e| failed(&e))?;
     if ctx.out.json {
         ctx.out.json(&report);
     } else {
@@ -134,7 +160,7 @@ pub fn verify(ctx: &Ctx, _args: &VerifyArgs) -> Done {
 }
 
 pub fn repair(ctx: &Ctx, args: &RepairArgs) -> Done {
-    let repair = care::repair(&dir(ctx)?, args.dry_run, args.volatile).map_err(|e| failed(&e))?;
+    let repair = care::repair(&dir(ctx)?, &args.key.source(), args.dry_run, args.volatile).map_err(|e| failed(&e))?;
     if ctx.out.json {
         ctx.out.json(&repair);
     } else {

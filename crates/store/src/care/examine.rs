@@ -1,15 +1,20 @@
 //! Finding what is broken: every row, package and record is read and held against its checksum. Nothing is changed.
 
-use super::{ARCHIVE, BODIES, EVENTS, KEYS, PACKAGES, QUEUE, ROWS, backup::files, known, look_into};
-use crate::{Error, directory, hex, queue, rows, segments};
+use super::{ARCHIVE, BODIES, EVENTS, KEYS, PACKAGES, QUEUE, ROWS, SEALED, backup::files, known, look_into};
+use crate::{
+    Error, directory, hex, queue, rows,
+    seal::{Label, Opened, Seal, Source},
+    segments,
+};
 use model::{InvocationId, Key, TenantId};
 use ring::digest::{Context, SHA256};
 use serde::Serialize;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -63,14 +68,21 @@ impl Report {
     }
 }
 
-/// Read everything that a platform would need at its next start. May run beside the platform.
-pub fn verify(dir: &Path) -> Result<Report, Error> {
+/// What opens a sealed directory; `None` where its key isn't at hand, so that of what is sealed only the outside is seen.
+type Content = Option<Arc<Seal>>;
+
+/// Read everything that a platform would need at its next start. May run beside the platform. `key` is where a sealed directory's
+/// master key comes from; without it what is sealed is not opened, and a note says so.
+pub fn verify(dir: &Path, key: &Source) -> Result<Report, Error> {
     let dir = known(dir)?;
     let mut report = Report::default();
-    let sealed = dir.join(KEYS).exists();
-    let wanted = all_rows(&dir, &mut report);
-    packages(&dir, sealed, &wanted, &mut report)?;
-    let followed = index(&dir, sealed, &mut report);
+    let content = match dir.join(KEYS).exists() {
+        false => Some(Seal::off()),
+        true => Seal::open(&dir, key).inspect_err(|error| report.note(format!("what is sealed was not opened: {error}"))).ok(),
+    };
+    let wanted = all_rows(&dir, &content, &mut report);
+    packages(&dir, &content, &wanted, &mut report)?;
+    let followed = index(&dir, &content, &mut report);
     log(&dir, followed, &mut report)?;
     secrets(&dir, &mut report)?;
     Ok(report)
@@ -79,7 +91,7 @@ pub fn verify(dir: &Path) -> Result<Report, Error> {
 /// Where packages are wanted: by tenant's folder and digest, the rows that do.
 type Wanted = BTreeMap<(String, String), BTreeSet<String>>;
 
-fn all_rows(dir: &Path, report: &mut Report) -> Wanted {
+fn all_rows(dir: &Path, content: &Content, report: &mut Report) -> Wanted {
     let (path, mut wanted) = (dir.join(ROWS), Wanted::new());
     if !path.exists() {
         report.flaw("file", ROWS, "it is missing: there are no rows at all");
@@ -102,6 +114,15 @@ fn all_rows(dir: &Path, report: &mut Report) -> Wanted {
                 report.found(Flaw { kind: "row", what, detail: "its checksum is wrong".into(), place });
                 continue;
             }
+            let Some(seal) = content else { continue };
+            let label = Label { tenant: &tenant, kind: &kind, name: &name };
+            let body = match seal.open_text(label, &body) {
+                Ok(body) => body,
+                Err(why) => {
+                    report.flaw("row", what, format!("it can't be opened: {why}"));
+                    continue;
+                }
+            };
             if !matches!(body.first(), Some(b'{' | b'[')) {
                 continue;
             }
@@ -155,18 +176,17 @@ fn pragma(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<String>> {
     Ok(lines.into_iter().filter(|l| l != "ok").collect())
 }
 
-fn packages(dir: &Path, sealed: bool, wanted: &Wanted, report: &mut Report) -> Result<(), Error> {
+fn packages(dir: &Path, content: &Content, wanted: &Wanted, report: &mut Report) -> Result<(), Error> {
     let folder = dir.join(PACKAGES);
     let there = if folder.exists() { directory::two_levels(&folder)? } else { Vec::new() };
     let mut have = BTreeSet::new();
     for (tenant, digest, place) in there {
         report.packages += 1;
         let what = format!("{tenant}/{digest}");
+        let found = content.as_ref().map(|seal| digest_of(seal, &tenant, &digest, &place));
         have.insert((tenant, digest.clone()));
-        if sealed {
-            continue;
-        }
-        match digest_of(&place.join(ARCHIVE)) {
+        let Some(found) = found else { continue };
+        match found {
             Ok(found) if found == digest => {}
             Ok(found) => {
                 let detail = format!("its archive is not what was deployed: its SHA-256 is {found}");
@@ -180,9 +200,6 @@ fn packages(dir: &Path, sealed: bool, wanted: &Wanted, report: &mut Report) -> R
             }
         }
     }
-    if sealed {
-        report.note("the directory is sealed: packages are there, and their content was not compared".into());
-    }
     for ((tenant, digest), by) in wanted.iter().filter(|(at, _)| !have.contains(*at)) {
         let by = by.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
         report.flaw("reference", format!("{tenant}/{digest}"), format!("there is no such package, and it is needed by {by}"));
@@ -190,10 +207,16 @@ fn packages(dir: &Path, sealed: bool, wanted: &Wanted, report: &mut Report) -> R
     Ok(())
 }
 
-fn digest_of(path: &Path) -> std::io::Result<String> {
-    let (mut file, mut sum, mut piece) = (directory::open_private(path)?, Context::new(&SHA256), vec![0; 1 << 16]);
+/// The digest of a package's archive as it came.
+fn digest_of(seal: &Arc<Seal>, tenant: &str, digest: &str, place: &Path) -> io::Result<String> {
+    let mut archive: Box<dyn Read> = match directory::open_private(&place.join(SEALED)) {
+        Ok(file) => Box::new(Opened::new(seal.clone(), file, tenant, &format!("{tenant}/{digest}"))?),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Box::new(directory::open_private(&place.join(ARCHIVE))?),
+        Err(e) => return Err(e),
+    };
+    let (mut sum, mut piece) = (Context::new(&SHA256), vec![0; 1 << 16]);
     loop {
-        match file.read(&mut piece)? {
+        match archive.read(&mut piece)? {
             0 => return Ok(hex(sum.finish().as_ref())),
             n => sum.update(&piece[..n]),
         }
@@ -201,7 +224,7 @@ fn digest_of(path: &Path) -> std::io::Result<String> {
 }
 
 /// How far the index has followed the log, when it can be read.
-fn index(dir: &Path, sealed: bool, report: &mut Report) -> Option<(u32, u64)> {
+fn index(dir: &Path, content: &Content, report: &mut Report) -> Option<(u32, u64)> {
     let path = dir.join(QUEUE).join(EVENTS);
     if !path.exists() {
         return None;
@@ -214,7 +237,9 @@ fn index(dir: &Path, sealed: bool, report: &mut Report) -> Option<(u32, u64)> {
         let followed =
             connection.query_row("SELECT segment, offset FROM followed", [], |r| Ok((r.get(0)?, rows::number(r, 1)?)))?;
         // Those that can still be run: of the others nothing but their end is kept.
-        let mut statement = connection.prepare("SELECT id, bytes, crc, body FROM events WHERE state IN (0, 2)")?;
+        let mut statement = connection.prepare(
+            "SELECT id, bytes, crc, body, tenant FROM events JOIN lanes ON lanes.lane = events.lane WHERE state IN (0, 2)",
+        )?;
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
             let Ok(id) = uuid::Uuid::from_slice(row.get_ref(0)?.as_blob()?) else {
@@ -228,9 +253,12 @@ fn index(dir: &Path, sealed: bool, report: &mut Report) -> Option<(u32, u64)> {
                 Some(body) => Ok(body),
                 None => std::fs::read(dir.join(QUEUE).join(BODIES).join(id.to_string())),
             };
+            let Some(seal) = content else { continue };
+            let (tenant, name): (String, String) = (row.get(4)?, id.to_string());
+            let label = Label { tenant: &tenant, kind: "event", name: &name };
+            let body = body.and_then(|body| seal.open_text(label, &body).map_err(|why| io::Error::other(why.to_string())));
             match body {
                 Ok(body) if body.len() as u64 == bytes && i64::from(queue::body_sum(InvocationId(id), &body)) == crc => {}
-                _ if sealed => {}
                 Ok(_) => report.flaw("event", id.to_string(), "its body is not what was accepted"),
                 Err(error) => report.flaw("event", id.to_string(), format!("its body can't be read: {error}")),
             }

@@ -30,6 +30,7 @@ const EVENTS: &str = "events.db";
 const BODIES: &str = "bodies";
 const PACKAGES: &str = "packages";
 const ARCHIVE: &str = "archive.zip";
+const SEALED: &str = "archive.sealed";
 /// Where sealed directories keep their wrapped keys.
 const KEYS: &str = "keys";
 

@@ -6,7 +6,7 @@ use super::{
     examine::{Flaw, Place, verify},
     known,
 };
-use crate::{Directory, Error, directory};
+use crate::{Directory, Error, directory, seal::Source};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rusqlite::{Connection, params};
 use serde::Serialize;
@@ -30,8 +30,8 @@ pub struct Repair {
 
 const DAMAGED: &str = "damaged";
 
-/// Say what would mend the directory, and do it unless `dry`. Refused while a platform uses it.
-pub fn repair(dir: &Path, dry: bool, volatile: bool) -> Result<Repair, Error> {
+/// Say what would mend the directory, and do it unless `dry`. Refused while a platform uses it. `key` as for [`verify`].
+pub fn repair(dir: &Path, key: &Source, dry: bool, volatile: bool) -> Result<Repair, Error> {
     let dir = known(dir)?;
     // A directory that is looked at is not taken: taking it writes.
     let _held = match dry {
@@ -42,7 +42,7 @@ pub fn repair(dir: &Path, dry: bool, volatile: bool) -> Result<Repair, Error> {
         false => Some(Directory::open(&dir, volatile)?),
     };
     let mut repair = Repair::default();
-    for flaw in verify(&dir)?.flaws {
+    for flaw in verify(&dir, key)?.flaws {
         match &flaw.place {
             Some(Place::Row { tenant, kind, name }) => {
                 let does = format!("take it out of {ROWS}, and keep it in {DAMAGED}");

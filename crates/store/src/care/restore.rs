@@ -2,7 +2,7 @@
 //! there. An archive is hostile until that is done: only the names that a backup has are taken, and nothing but plain files.
 
 use super::{MANIFEST, Report, examine};
-use crate::{Error, hex};
+use crate::{Error, hex, seal::Source};
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 use std::{
@@ -40,8 +40,8 @@ struct Listed {
     sha256: String,
 }
 
-/// Make `dir` out of a backup. It must not be there, or be an empty folder.
-pub fn restore(file: &Path, dir: &Path) -> Result<Restored, Error> {
+/// Make `dir` out of a backup. It must not be there, or be an empty folder. `key` as for [`super::verify`].
+pub fn restore(file: &Path, dir: &Path, key: &Source) -> Result<Restored, Error> {
     let dir = std::path::absolute(dir).map_err(Error::io("resolve", dir))?;
     match std::fs::read_dir(&dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => {
@@ -54,7 +54,7 @@ pub fn restore(file: &Path, dir: &Path) -> Result<Restored, Error> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let partial = dir.with_file_name(format!(".{name}.{}.part", uuid::Uuid::new_v4()));
     let made = unpack(file, &partial).and_then(|(entries, bytes)| {
-        let report = examine::verify(&partial)?;
+        let report = examine::verify(&partial, key)?;
         if let Some(flaw) = report.flaws.first() {
             return Err(Error::damaged(file, format!("{}: {}", flaw.what, flaw.detail), "use another backup"));
         }

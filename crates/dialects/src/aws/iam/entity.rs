@@ -112,7 +112,7 @@ pub fn caller_name(asked: &Asked) -> Option<&str> {
 pub fn write_boundary(out: &mut String, rights: &Rights) {
     if let Some(arn) = &rights.boundary {
         out.push_str("<PermissionsBoundary>");
-        xml::element(out, "PermissionsBoundaryType", "Policy");
+        xml::element(out, "PermissionsBoundaryType", "PermissionsBoundaryPolicy");
         xml::element(out, "PermissionsBoundaryArn", arn);
         out.push_str("</PermissionsBoundary>");
     }
