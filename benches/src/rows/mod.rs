@@ -8,6 +8,7 @@ mod density;
 mod dev;
 mod idle;
 mod peers;
+mod policy;
 mod sandbox;
 mod scale;
 mod signed;
@@ -20,6 +21,7 @@ pub type Measure = fn(&Bench) -> anyhow::Result<Vec<Row>>;
 /// A row's name, the seconds that it may take on two cores, and what measures it.
 pub const ALL: &[(&str, u64, Measure)] = &[
     ("warm", 60, warm::rows),
+    ("policy", 10, policy::rows),
     ("sandbox", 20, sandbox::rows),
     ("cold", 90, cold::rows),
     ("scale-up", 120, scale::rows),
