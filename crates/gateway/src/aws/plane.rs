@@ -1,7 +1,7 @@
 //! What an instance may ask of the platform over its own socket.
 //!
 //! Only the credential of that very instance signs here, and it signs nowhere else: a stolen one is worthless on any other
-//! socket. Only the data plane is behind it: calling functions, and asking who one is. What the role allows is decided where
+//! socket. Only the data plane is behind it: calling functions, asking who one is, and writing logs. What the role allows is decided where
 //! every call is decided, in the engine; verbs that change the platform are refused before anybody looks at a policy.
 
 use super::{AwsDoor, Source, denial, dispatch_signed_path, place::Place};
@@ -63,7 +63,16 @@ fn source(caller: &InstanceCaller) -> Source {
     }
 }
 
-/// Lambda's calls and STS. A service that the platform lacks goes on to the dialect, which names it in its answer.
+/// What the runtimes' own role may do of CloudWatch Logs (`AWSLambdaBasicExecutionRole`).
+const LOG_WRITES: [&str; 3] = ["CreateLogGroup", "CreateLogStream", "PutLogEvents"];
+
+fn writes_logs(parts: &Parts) -> bool {
+    let mut targets = parts.headers.get_all("x-amz-target").iter();
+    let operation = targets.next().and_then(|v| v.to_str().ok()?.strip_prefix("Logs_20140328."));
+    targets.next().is_none() && operation.is_some_and(|o| LOG_WRITES.contains(&o))
+}
+
+/// Lambda's calls, STS, and writing logs. A service that the platform lacks goes on to the dialect, which names it in its answer.
 fn data_plane(parts: &Parts, service: &str) -> Result<(), Fault> {
     let path = normal_path(parts.uri.path());
     let call = parts.method == Method::POST
@@ -75,11 +84,12 @@ fn data_plane(parts: &Parts, service: &str) -> Result<(), Fault> {
         );
     let control = match service {
         "lambda" => !call,
-        "iam" | "logs" => true,
+        "logs" => !writes_logs(parts),
+        "iam" => true,
         _ => false,
     };
     if control {
-        let text = format!("{service}: an instance reaches the data plane only (calling functions, and sts)");
+        let text = format!("{service}: an instance reaches the data plane only (calling functions, sts, and writing logs)");
         return Err(Fault::new(Cause::Denied, text).detail("AccessDeniedException"));
     }
     Ok(())

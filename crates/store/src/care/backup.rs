@@ -5,7 +5,7 @@
 //! that none goes while it is needed; if one was made and removed again in between, it is all done once more. The rows come after,
 //! and the packages last: a package is there before a row names it, and stays for a while after.
 
-use super::{ARCHIVE, BODIES, EVENTS, PACKAGES, QUEUE, ROWS, Tarball, known};
+use super::{ARCHIVE, BODIES, EVENTS, PACKAGES, QUEUE, ROWS, SEALED, Tarball, known};
 use crate::{Error, directory, segments};
 use rusqlite::Connection;
 use serde_json::json;
@@ -75,11 +75,16 @@ pub fn backup(dir: &Path, file: &Path, logs: bool) -> Result<Backup, Error> {
     queue.write(&mut out)?;
     let mut packages = 0;
     for (tenant, digest, place) in directory::two_levels(&dir.join(PACKAGES))? {
-        match out.add_file(&format!("{PACKAGES}/{tenant}/{digest}/{ARCHIVE}"), &place.join(ARCHIVE)) {
-            Ok(()) => packages += 1,
-            // Collected meanwhile: no row of the copy names it.
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        for name in [SEALED, ARCHIVE] {
+            match out.add_file(&format!("{PACKAGES}/{tenant}/{digest}/{name}"), &place.join(name)) {
+                Ok(()) => {
+                    packages += 1;
+                    break;
+                }
+                // It lies there the other way, or was collected meanwhile: then no row of the copy names it.
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     if logs {
