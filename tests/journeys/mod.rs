@@ -2,6 +2,7 @@
 
 mod amazon;
 mod answers;
+mod audit;
 mod command_line;
 pub mod console;
 mod development;
@@ -61,4 +62,5 @@ pub const ALL: &[&[Test]] = &[
     directory::ALL,
     sealing::ALL,
     operations::ALL,
+    audit::ALL,
 ];
