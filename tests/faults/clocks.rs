@@ -128,7 +128,7 @@ fn a_platform_that_stood_still_tries_each_event_once() -> Result<()> {
     Ok(())
 }
 
-// F62: the machine takes every process, mount and control group along; what is in the directory is all that is left.
+// F62a: the machine takes every process, mount and control group along; what is in the directory is all that is left.
 fn after_the_machine_was_started_again_everything_is_back_by_itself() -> Result<()> {
     let mut myna = Platform::start()?;
     let f = myna.python("f", "def handler(event, context):\n    print('had', event, flush=True)\n    return event\n")?;

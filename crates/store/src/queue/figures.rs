@@ -1,6 +1,6 @@
 //! The queue in numbers, for whoever watches.
 
-use super::{QueueStore, index};
+use super::{QueueStore, questions};
 use model::{Fault, queue::Lane};
 use std::{path::Path, sync::atomic::Ordering, time::Duration};
 
@@ -50,7 +50,7 @@ impl QueueStore {
         (figures.failed, figures.dead_lettered) = (count(&counts.failed), count(&counts.dead));
         (figures.cancelled, figures.retried) = (count(&counts.cancelled), count(&counts.again));
         figures.broken = self.broken().is_some();
-        if let Some(first) = self.owners.ask(move |c| index::first_due(c, &waiting)).await? {
+        if let Some(first) = self.owners.ask(move |c| questions::first_due(c, &waiting)).await? {
             figures.due_for = Duration::from_millis(self.clock.wall_ms().saturating_sub(first));
         }
         Ok(figures)

@@ -12,6 +12,7 @@ mod figures;
 mod follow;
 mod index;
 mod log;
+mod questions;
 mod seal_again;
 
 pub use figures::Figures;
@@ -240,7 +241,7 @@ impl QueueStore {
         self.seq.load(Ordering::Relaxed).saturating_sub(1)
     }
 
-    fn whole(&self, tenant: &TenantId, id: InvocationId, body: index::Body) -> Result<Bytes, String> {
+    fn whole(&self, tenant: &TenantId, id: InvocationId, body: questions::Body) -> Result<Bytes, String> {
         let bytes = match body.here {
             Some(bytes) => bytes,
             None => self.bodies.read(id).map_err(|e| format!("its body can't be read: {e}"))?,
@@ -265,7 +266,7 @@ impl QueueStore {
         // As many more as are taken already: those are still due in the index.
         let (taken, mut keys) = look.of(lane);
         let (asked, wanted) = (lane.clone(), limit + taken);
-        let (found, next) = self.reader.ask(move |c| index::due(c, &asked, now, wanted)).await?;
+        let (found, next) = self.reader.ask(move |c| questions::due(c, &asked, now, wanted)).await?;
         let (mut out, mut stale) = (Vec::new(), false);
         for (mut queued, body) in found {
             if out.len() == limit {
@@ -434,10 +435,10 @@ impl Queue for QueueStore {
     fn find(&self, tenant: &TenantId, id: InvocationId) -> Fut<'_, Result<Option<EventView>, Fault>> {
         let tenant = tenant.clone();
         Box::pin(async move {
-            let (whose, look) = (tenant.clone(), move |c: &Connection| index::find(c, &tenant, id));
+            let (whose, look) = (tenant.clone(), move |c: &Connection| questions::find(c, &tenant, id));
             let mut found = self.owners.ask(look).await?;
             if found.is_none() && self.behind(id).await {
-                found = self.owners.ask(move |c| index::find(c, &whose, id)).await?;
+                found = self.owners.ask(move |c| questions::find(c, &whose, id)).await?;
             }
             Ok(found.map(|view| self.running(view)))
         })
@@ -447,7 +448,7 @@ impl Queue for QueueStore {
         let tenant = tenant.clone();
         Box::pin(async move {
             let whose = tenant.clone();
-            let Some(body) = self.owners.ask(move |c| index::body(c, &whose, id)).await? else { return Ok(None) };
+            let Some(body) = self.owners.ask(move |c| questions::body(c, &whose, id)).await? else { return Ok(None) };
             self.whole(&tenant, id, body).map(Some).map_err(|why| Fault::internal(format!("event {id}: {why}")))
         })
     }
@@ -460,8 +461,8 @@ impl Queue for QueueStore {
         query.limit = if stage == Some(Stage::Queued) { limit + taken.len() } else { limit };
         Box::pin(async move {
             let found = match stage {
-                Some(Stage::Running) => self.owners.ask(move |c| index::some(c, &query, &taken)).await?,
-                _ => self.owners.ask(move |c| index::list(c, &query)).await?,
+                Some(Stage::Running) => self.owners.ask(move |c| questions::some(c, &query, &taken)).await?,
+                _ => self.owners.ask(move |c| questions::list(c, &query)).await?,
             };
             let all = found.into_iter().map(|view| self.running(view));
             Ok(all.filter(|v| stage.is_none_or(|s| s == v.stage)).take(limit).collect())

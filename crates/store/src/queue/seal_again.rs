@@ -4,8 +4,10 @@
 use super::{
     bodies::Bodies,
     disk::Disk,
-    index::{self, Body, Held, Index, Renewed},
-    label, seal_body,
+    index::{self, Held, Index, Renewed},
+    label,
+    questions::Body,
+    seal_body,
 };
 use crate::{Error, directory, seal::Seal, segments};
 use std::{io, path::Path};
