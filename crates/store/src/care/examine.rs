@@ -266,6 +266,8 @@ fn index(dir: &Path, content: &Content, report: &mut Report) -> Option<(u32, u64
                     }
                 }
                 Ok(None) => report.flaw("event", id.to_string(), "its body is not what was accepted"),
+                // It ended between the look and the hand, and its body went with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && has_ended(&path, id)? => {}
                 Err(error) => report.flaw("event", id.to_string(), format!("its body can't be read: {error}")),
             }
         }
@@ -278,6 +280,12 @@ fn index(dir: &Path, content: &Content, report: &mut Report) -> Option<(u32, u64
             None
         }
     }
+}
+
+/// As the index says now, whatever it said when the reading began.
+fn has_ended(index: &Path, id: uuid::Uuid) -> rusqlite::Result<bool> {
+    let waits = "SELECT EXISTS (SELECT 1 FROM events WHERE id = ? AND state IN (0, 2))";
+    look_into(index)?.query_row(waits, [&id.as_bytes()[..]], |r| r.get::<_, bool>(0)).map(|waits| !waits)
 }
 
 fn log(dir: &Path, followed: Option<(u32, u64)>, report: &mut Report) -> Result<(), Error> {
