@@ -182,12 +182,12 @@ fn development_has_the_engine_and_the_limits_of_production() -> Result<()> {
     let myna = Platform::start()?;
     let body = "if event == 'spin':\n    while True: pass\nif event == 'eat':\n    return len(bytearray(400 << 20))\n\
                 if event == 'write':\n    open('/var/task/x', 'w')\nreturn os.statvfs('/tmp').f_blocks * os.statvfs('/tmp').f_frsize";
-    let dev = Dev::start(&myna, body, &["--timeout", "2s", "--memory", "128MB"])?;
+    let dev = Dev::start(&myna, body, &["--timeout", "6s", "--memory", "128MB"])?;
     let shown = dev.shown();
     ensure!(shown.contains("What differs:"), "dev doesn't say what differs:\n{shown}");
 
     // The same folder, deployed as for production: every effective value is the same but its name.
-    verb(&myna, &["deploy", "live", "--name", "kept", "--timeout", "2s", "--memory", "128MB"])?;
+    verb(&myna, &["deploy", "live", "--name", "kept", "--timeout", "6s", "--memory", "128MB"])?;
     let values =
         |name: &str| -> Result<Value> { serde_json_from(&verb(&myna, &["explain", name, "--json"])?.replace(name, "NAME")) };
     let (kept, developed) = (values("kept")?, values("live")?);

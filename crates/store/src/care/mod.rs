@@ -21,8 +21,10 @@ use std::{
     time::Duration,
 };
 
-/// The list of what a backup holds; the last entry of it.
+/// The list of what a backup holds, after all of it.
 const MANIFEST: &str = "MANIFEST.json";
+/// The checksum of a backup's bytes up to there; its last entry.
+const CHECKSUM: &str = "SHA256";
 /// The rows and the index of the queue, and the folders of the queue.
 const ROWS: &str = "rows.db";
 const QUEUE: &str = "queue";

@@ -1,7 +1,7 @@
 //! A directory out of a backup. It is written beside its place, compared with the backup's own list, examined, and only then put
 //! there. An archive is hostile until that is done: only the names that a backup has are taken, and nothing but plain files.
 
-use super::{MANIFEST, Report, examine};
+use super::{CHECKSUM, MANIFEST, Report, examine, tarball};
 use crate::{Error, hex, seal::Source};
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
@@ -75,17 +75,20 @@ fn folder(path: &Path) -> Result<(), Error> {
 fn unpack(file: &Path, into: &Path) -> Result<(usize, u64), Error> {
     let damaged = |what: String| Error::damaged(file, what, "use another backup");
     let broken = |e: io::Error| damaged(format!("it can't be read as a tar archive: {e}"));
-    let opened = crate::directory::open_private(file).map_err(Error::io("open", file))?;
+    let mut opened = crate::directory::open_private(file).map_err(Error::io("open", file))?;
     if !opened.metadata().map_err(Error::io("look at", file))?.is_file() {
         return Err(Error::refused(file, "it is no file", "name a backup"));
     }
     folder(into)?;
-    let mut archive = tar::Archive::new(BufReader::with_capacity(1 << 18, opened));
+    let mut archive = tar::Archive::new(BufReader::with_capacity(1 << 18, &opened));
     let (mut found, mut list, mut total) = (BTreeMap::new(), None, 0);
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let name =
             String::from_utf8(entry.path_bytes().into_owned()).map_err(|_| damaged("an entry's name is no text".into()))?;
+        if list.is_some() && name == CHECKSUM {
+            break;
+        }
         if list.is_some() || found.len() >= ENTRIES_MAX {
             return Err(damaged(format!("entry {name:?} comes after the end of the list")));
         }
@@ -118,9 +121,13 @@ fn unpack(file: &Path, into: &Path) -> Result<(usize, u64), Error> {
             None => return Err(damaged(format!("entry {:?} is missing", wanted.name))),
         }
     }
-    match found.keys().next() {
-        Some(name) => Err(damaged(format!("entry {name:?} is not in its list"))),
-        None => Ok((list.entries.len(), total)),
+    if let Some(name) = found.keys().next() {
+        return Err(damaged(format!("entry {name:?} is not in its list")));
+    }
+    drop(archive);
+    match tarball::unchanged(&mut opened).map_err(broken)? {
+        true => Ok((list.entries.len(), total)),
+        false => Err(damaged("it was changed or cut off since it was made: its checksum is wrong".into())),
     }
 }
 

@@ -1,18 +1,19 @@
-//! A tar archive that is there whole or not at all, with a list of its entries and their checksums at its end.
+//! A tar archive that is there whole or not at all. At its end are a list of its entries with their checksums, and the checksum of
+//! every byte before, paddings and headers included: what nobody reads is no place where an archive may have been changed.
 
-use super::MANIFEST;
+use super::{CHECKSUM, MANIFEST};
 use crate::{Error, hex};
 use ring::digest::{Context, SHA256, digest};
 use serde_json::{Value, json};
 use std::{
     fs::File,
-    io::{self, BufWriter, Read, Write},
+    io::{self, BufWriter, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 pub struct Tarball {
-    out: Option<tar::Builder<BufWriter<File>>>,
+    out: Option<tar::Builder<Summed>>,
     target: PathBuf,
     partial: PathBuf,
     entries: Vec<Value>,
@@ -30,7 +31,8 @@ impl Tarball {
         let partial = target.with_file_name(format!(".{name}.{}.part", uuid::Uuid::new_v4()));
         let file =
             File::options().write(true).create_new(true).mode(0o600).open(&partial).map_err(Error::io("create", &partial))?;
-        let out = Some(tar::Builder::new(BufWriter::with_capacity(1 << 18, file)));
+        let to = BufWriter::with_capacity(1 << 18, file);
+        let out = Some(tar::Builder::new(Summed { to, sum: Context::new(&SHA256) }));
         Ok(Self { out, target, partial, entries: Vec::new(), bytes: 0 })
     }
 
@@ -54,11 +56,7 @@ impl Tarball {
     }
 
     fn append(&mut self, name: &str, bytes: u64, from: impl Read) -> Result<(), Error> {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes);
-        header.set_mode(0o600);
-        header.set_mtime(0);
-        header.set_entry_type(tar::EntryType::Regular);
+        let mut header = plain(bytes);
         let out = self.out.as_mut().expect("open until it is finished");
         out.append_data(&mut header, name, from).map_err(Error::io("write", &self.partial))?;
         self.bytes += bytes;
@@ -72,7 +70,11 @@ impl Tarball {
         self.append(MANIFEST, text.len() as u64, &text[..])?;
         let out = self.out.take().expect("open until it is finished");
         let written = (|| {
-            let mut buffered = out.into_inner()?;
+            let sum = out.get_ref().sum.clone();
+            let mut buffered = out.into_inner()?.to;
+            // `into_inner` has written the archive's own end, of which the tail takes the place.
+            buffered.seek(SeekFrom::End(-(END as i64)))?;
+            buffered.write_all(&tail(sum)?)?;
             buffered.flush()?;
             buffered.get_ref().sync_all()?;
             // Not over what somebody put there meanwhile.
@@ -89,6 +91,64 @@ impl Drop for Tarball {
     fn drop(&mut self) {
         // Gone already when it was finished.
         let _ = std::fs::remove_file(&self.partial);
+    }
+}
+
+/// What an archive ends with: two empty blocks.
+const END: usize = 1024;
+/// A header, a block of content, and the end.
+const TAIL: usize = 512 + 512 + END;
+
+fn plain(bytes: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes);
+    header.set_mode(0o600);
+    header.set_mtime(0);
+    header.set_entry_type(tar::EntryType::Regular);
+    header
+}
+
+/// The last entry and the end of an archive whose bytes before have this checksum.
+fn tail(sum: Context) -> io::Result<Vec<u8>> {
+    let text = format!("{}\n", hex(sum.finish().as_ref()));
+    let mut made = tar::Builder::new(Vec::with_capacity(TAIL));
+    made.append_data(&mut plain(text.len() as u64), CHECKSUM, text.as_bytes())?;
+    made.into_inner()
+}
+
+/// Whether every byte is as it was written.
+pub(super) fn unchanged(mut file: impl Read + Seek) -> io::Result<bool> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let Some(body) = length.checked_sub(TAIL as u64) else { return Ok(false) };
+    file.rewind()?;
+    let (mut sum, mut piece) = (Context::new(&SHA256), vec![0; 1 << 16]);
+    let mut from = (&mut file).take(body);
+    loop {
+        match from.read(&mut piece)? {
+            0 => break,
+            n => sum.update(&piece[..n]),
+        }
+    }
+    let mut end = Vec::with_capacity(TAIL);
+    file.take(TAIL as u64).read_to_end(&mut end)?;
+    Ok(end == tail(sum)?)
+}
+
+/// A file with the checksum of all that was written to it.
+struct Summed {
+    to: BufWriter<File>,
+    sum: Context,
+}
+
+impl Write for Summed {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.to.write(buf)?;
+        self.sum.update(&buf[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }
 
@@ -117,5 +177,37 @@ impl Read for Hashed {
         self.sum.update(&buf[..n]);
         self.left -= n as u64;
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // F22
+    #[test]
+    fn no_byte_of_an_archive_can_be_changed_unseen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tar");
+        let mut made = Tarball::create(&path).unwrap();
+        made.add("format", b"1\n").unwrap();
+        made.add("keys", &[7; 700]).unwrap();
+        made.finish(json!({ "rows": 1 })).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let changed = |bytes: &[u8]| !unchanged(io::Cursor::new(bytes)).unwrap();
+        assert!(!changed(&bytes));
+        let names: Vec<_> = (tar::Archive::new(&bytes[..]).entries().unwrap())
+            .map(|entry| entry.unwrap().path().unwrap().into_owned())
+            .collect();
+        assert_eq!(names, ["format", "keys", MANIFEST, CHECKSUM].map(PathBuf::from));
+        for at in 0..bytes.len() {
+            let mut bent = bytes.clone();
+            bent[at] ^= 1;
+            assert!(changed(&bent), "at {at}");
+        }
+        for length in (0..bytes.len()).step_by(512) {
+            assert!(changed(&bytes[..length]), "cut at {length}");
+        }
+        assert!(changed(&[&bytes[..], &[0; 512]].concat()));
     }
 }
