@@ -32,6 +32,17 @@ lam.update_function_configuration(FunctionName='echo', Environment={'Variables':
 lam.get_waiter('function_updated_v2').wait(FunctionName='echo')
 lam.tag_resource(Resource=lam.get_function(FunctionName='echo')['Configuration']['FunctionArn'], Tags={'a': 'b'})
 lam.delete_function(FunctionName='echo')
+# A service whose operation is a parameter, asked by GET, and by POST at a path that would be a call of another service.
+import urllib.request
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+def signed(method, path, body):
+    request = AWSRequest(method, lam.meta.endpoint_url + path, data=body, headers={'Content-Type': 'application/x-www-form-urlencoded'})
+    SigV4Auth(boto3.Session().get_credentials(), 'iam', 'us-east-1').add_auth(request)
+    sent = urllib.request.Request(request.url, data=body, headers=dict(request.headers), method=method)
+    assert urllib.request.urlopen(sent).status == 200
+signed('GET', '/?Action=CreateUser&UserName=byget&Version=2010-05-08', None)
+signed('POST', '/x/invocations', b'Action=CreateUser&UserName=bypath&Version=2010-05-08')
 bad = boto3.client('lambda', endpoint_url=lam.meta.endpoint_url, region_name='us-east-1',
                    aws_access_key_id='AKIAGUESSEDGUESSED22', aws_secret_access_key='x')
 for _ in range(40):
@@ -52,6 +63,10 @@ return 0
     ensure!(deleted["request_id"].as_str().is_some_and(|id| id.len() == 36), "{deleted}");
     for wanted in ["lambda:UpdateFunctionConfiguration", "lambda:TagResource"] {
         ensure!(one(wanted).is_some(), "{wanted} has no entry: {:?}", actions(&all));
+    }
+    for user in ["byget", "bypath"] {
+        let made = entries.iter().any(|e| e["action"] == "iam:CreateUser" && e["resource"] == user);
+        ensure!(made, "user {user} was made without an entry");
     }
     ensure!(!all.to_string().contains("very-secret-value"), "a value is in the log");
     let denied: Vec<_> = entries.iter().filter(|e| e["principal"] == "key AKIAGUESSEDGUESSED22").collect();

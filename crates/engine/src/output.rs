@@ -10,8 +10,8 @@ use model::{
     log::{Line, LogLine, LogRecord, Stream},
     ports::{FramedLine, Framer, Hears, Writer},
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
+    mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -47,6 +47,10 @@ struct Before {
     records: Vec<(Writer, LogRecord)>,
     bytes: usize,
 }
+
+/// What is read of a pipe at once, and how often before somebody else has a turn.
+const PIECE_BYTES: usize = 16 * 1024;
+const PIECES_MAX: usize = 16;
 
 const BEFORE_RECORDS_MAX: usize = 1000;
 const BEFORE_BYTES_MAX: usize = 256 * 1024;
@@ -137,9 +141,15 @@ impl Output {
             let more = {
                 let mut state = self.lock();
                 let Some(at) = state.pipes.iter().position(|p| Arc::ptr_eq(&p.fd, &fd)) else { return };
+                if !state.pipes[at].open {
+                    return;
+                }
                 match self.read(&mut state, at) {
                     // Reading behind the reactor's back leaves its readiness set; its own read clears it.
-                    More::Later => self.read_by(&mut state, at, |fd, buffer| fd.try_read(buffer)),
+                    More::Later => {
+                        let mut buffer = [0; PIECE_BYTES];
+                        fd.try_read(&mut buffer).map_or(More::Later, |n| self.take(&mut state, at, &buffer[..n]))
+                    }
                     more => more,
                 }
             };
@@ -152,10 +162,16 @@ impl Output {
     }
 
     /// Read what is there, at most a quarter of a MiB, so that a flood can't hold the thread. The pipe itself is asked, not the
-    /// reactor, which may not know yet what was written a moment ago.
+    /// reactor, which may not know yet what was written a moment ago. Between two calls there is nothing, as a rule, so the buffer
+    /// isn't filled for that.
     fn read(&self, state: &mut State, at: usize) -> More {
-        for _ in 0..16 {
-            let more = self.read_by(state, at, |fd, buffer| Ok(rustix::io::read(fd.as_fd(), buffer)?));
+        for _ in 0..PIECES_MAX {
+            let mut buffer = [MaybeUninit::uninit(); PIECE_BYTES];
+            let fd = state.pipes[at].fd.clone();
+            let more = match rustix::io::read(fd.as_fd(), &mut buffer[..]) {
+                Ok((piece, _)) => self.take(state, at, piece),
+                Err(_) => More::Later,
+            };
             if !matches!(more, More::Now) {
                 return more;
             }
@@ -163,24 +179,20 @@ impl Output {
         More::Now
     }
 
-    fn read_by(&self, state: &mut State, at: usize, read: impl FnOnce(&Receiver, &mut [u8]) -> std::io::Result<usize>) -> More {
-        let mut buffer = [0; 16 * 1024];
-        let pipe = &mut state.pipes[at];
-        if !pipe.open {
-            return More::Never;
-        }
+    /// What one reading of a pipe gave; nothing is its end.
+    fn take(&self, state: &mut State, at: usize, piece: &[u8]) -> More {
         let mut lines = Vec::new();
-        let more = match read(&pipe.fd, &mut buffer) {
-            Ok(0) => {
+        let pipe = &mut state.pipes[at];
+        let more = match piece.len() {
+            0 => {
                 pipe.open = false;
                 pipe.framer.flush(&mut |l| lines.push(l));
                 More::Never
             }
-            Ok(n) => {
-                pipe.framer.push(&buffer[..n], &mut |l| lines.push(l));
-                if n < buffer.len() { More::Later } else { More::Now }
+            n => {
+                pipe.framer.push(piece, &mut |l| lines.push(l));
+                if n < PIECE_BYTES { More::Later } else { More::Now }
             }
-            Err(_) => More::Later,
         };
         let writer = pipe.writer;
         lines.into_iter().for_each(|l| self.keep(state, writer, l));
@@ -270,21 +282,12 @@ impl Output {
     }
 
     fn empty(&self, state: &mut State) {
-        for at in written(&state.pipes) {
-            while matches!(self.read(state, at), More::Now) && state.window_bytes <= LOG_BYTES_PER_SECOND_MAX {}
+        for at in 0..state.pipes.len() {
+            while state.pipes[at].open
+                && matches!(self.read(state, at), More::Now)
+                && state.window_bytes <= LOG_BYTES_PER_SECOND_MAX
+            {}
         }
-    }
-}
-
-/// The pipes with something to read. All are asked at once: between two calls there is nothing in any of them, as a rule.
-fn written(pipes: &[Pipe]) -> Vec<usize> {
-    let open: Vec<usize> = (0..pipes.len()).filter(|at| pipes[*at].open).collect();
-    let mut asked: Vec<_> = open.iter().map(|at| PollFd::new(&*pipes[*at].fd, PollFlags::IN)).collect();
-    match poll(&mut asked, Some(&Timespec::default())) {
-        Ok(0) => Vec::new(),
-        Ok(_) => open.into_iter().zip(&asked).filter(|(_, fd)| !fd.revents().is_empty()).map(|(at, _)| at).collect(),
-        // Not told: reading tells.
-        Err(_) => open,
     }
 }
 

@@ -77,12 +77,15 @@ impl AwsDoor {
     /// What a request would change, and what its refusal is worded from.
     fn act(&self, request: &Verified<Request>) -> Option<(Act, Parts)> {
         let asked = request.get();
-        // The dialect is asked about the head and the body apart; only a change pays for the copy of its head.
-        if asked.method() == Method::GET || matches!(&**request.service(), super::place::URL_SERVICE) {
-            return None;
-        }
         let Body::Bytes(body) = asked.body() else { return None };
-        if super::place::is_call(asked.uri().path()) {
+        // The dialect is asked about the head and the body apart; only a change pays for the copy of its head. Method and path
+        // mean nothing to a service whose operation is a parameter.
+        let untouched = match &**request.service() {
+            super::place::URL_SERVICE => true,
+            "lambda" => asked.method() == Method::GET || super::place::is_call(asked.uri().path()),
+            _ => false,
+        };
+        if untouched {
             return None;
         }
         let mut parts = Request::new(Body::Bytes(bytes::Bytes::new())).into_parts().0;
