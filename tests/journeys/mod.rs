@@ -26,6 +26,7 @@ mod settings;
 mod shims;
 mod streams;
 mod telemetry;
+mod tenants;
 mod upstream;
 mod urls;
 mod versions;
@@ -63,4 +64,5 @@ pub const ALL: &[&[Test]] = &[
     sealing::ALL,
     operations::ALL,
     audit::ALL,
+    tenants::ALL,
 ];

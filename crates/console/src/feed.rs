@@ -113,7 +113,13 @@ pub fn logs(platform: Arc<dyn Platform>, format: Format, query: &str, closing: &
             return;
         };
         let group = unit.settings.log.group.to_string();
-        let mut live = platform.logs().follow(&tenant, std::slice::from_ref(&group));
+        let mut live = match platform.logs().follow(&tenant, std::slice::from_ref(&group)) {
+            Ok(live) => live,
+            Err(fault) => {
+                to.send("line", &serde_json::json!({"at_ms": 0, "text": fault.to_string()})).await;
+                return;
+            }
+        };
         let page = platform.logs().read(LogQuery {
             tenant: tenant.clone(),
             group: group.clone(),

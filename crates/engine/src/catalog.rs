@@ -23,6 +23,10 @@ impl Catalog {
     pub fn url(&self, id: &str) -> Option<(Arc<Function>, usize)> {
         self.0.load().urls.get(id).cloned()
     }
+    /// Every function of a tenant, in no order.
+    pub fn of(&self, tenant: &TenantId) -> Vec<Arc<Function>> {
+        self.0.load().functions.get(tenant).map(|own| own.values().cloned().collect()).unwrap_or_default()
+    }
     pub fn all(&self) -> Vec<Arc<Function>> {
         self.0.load().functions.values().flat_map(|t| t.values().cloned()).collect()
     }

@@ -80,7 +80,18 @@ impl Engine {
 
     /// End every instance of a function, also those that serve. Gives how many are left, which is none unless one can't be ended.
     pub async fn evict(&self, tenant: &TenantId, name: &str) -> usize {
-        if let Some(function) = self.catalog().function(tenant, name) {
+        self.evict_some(tenant, Some(name)).await
+    }
+
+    /// The same of all functions of a tenant, those included that were deleted.
+    pub async fn evict_all(&self, tenant: &TenantId) -> usize {
+        self.evict_some(tenant, None).await
+    }
+
+    async fn evict_some(&self, tenant: &TenantId, name: Option<&str>) -> usize {
+        let mut functions = self.catalog().of(tenant);
+        functions.retain(|f| name.is_none_or(|n| n == f.name.as_str()));
+        for function in functions {
             let now = self.parts.clock.mono();
             let mut state = self.lock();
             for revision in revisions(&function) {
@@ -92,7 +103,8 @@ impl Engine {
             loop {
                 let (left, live) = {
                     let state = self.lock();
-                    let own = |v: &crate::pools::View<'_>| v.unit.tenant == *tenant && v.unit.function.as_str() == name;
+                    let named = |v: &crate::pools::View<'_>| name.is_none_or(|n| n == v.unit.function.as_str());
+                    let own = |v: &crate::pools::View<'_>| v.unit.tenant == *tenant && named(v);
                     let ids: Vec<_> = state.pools.views().filter(own).map(|v| v.id).collect();
                     (ids.len(), ids.iter().filter_map(|id| state.live.get(id).cloned()).collect::<Vec<_>>())
                 };
@@ -106,6 +118,6 @@ impl Engine {
             }
         };
         let _ = tokio::time::timeout(EVICT_MAX, evict).await;
-        self.observed(tenant, Some(name)).instances.len()
+        self.observed(tenant, name).instances.len()
     }
 }

@@ -110,6 +110,7 @@ impl Engine {
                 .detail(limit.to_string()));
         }
         event.hops = self.hops_allowed(&target.caller)?;
+        self.pay(&function.tenant)?;
         self.admit(function, unit, target, event).await
     }
 

@@ -19,6 +19,7 @@ mod invoke;
 pub mod keepalive;
 mod output;
 pub mod pools;
+mod quota;
 mod run;
 mod start;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod unbound;
 pub use figures::Figures;
 pub use hold::{Hold, Holds};
 pub use keepalive::KeepAlive;
+pub use quota::TenantLimits;
 
 use catalog::Catalog;
 use held::{Held, Waiter};
@@ -102,6 +104,7 @@ pub struct Engine {
     parts: Arc<Parts>,
     catalog: Catalog,
     holds: arc_swap::ArcSwap<Holds>,
+    quotas: arc_swap::ArcSwap<quota::Quotas>,
     state: Mutex<State>,
     unbound: unbound::Unbound,
     plane: OnceLock<Arc<dyn Plane>>,
@@ -123,6 +126,7 @@ impl Engine {
             parts,
             catalog: Catalog::default(),
             holds: arc_swap::ArcSwap::default(),
+            quotas: arc_swap::ArcSwap::default(),
             state: Mutex::new(State { pools: Pools::new(config), live: HashMap::new(), broken: HashMap::new() }),
             plane: OnceLock::new(),
             refusals: figures::Refusals::default(),

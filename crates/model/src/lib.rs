@@ -18,6 +18,7 @@ pub mod ports;
 pub mod queue;
 pub mod resource;
 pub mod sandbox;
+pub mod tenant;
 
 pub use access::{Ask, Because, Credential, Decision, DocumentKind, Holder, Principal, Session, User, Verdict, Verified};
 pub use catalog::{Function, ModelOp, Package, Target, Unit};
@@ -27,6 +28,7 @@ pub use fault::{Cause, Fault, Who};
 pub use id::{FunctionName, InstanceId, InvocationId, RevisionId, TenantId};
 pub use loops::Loops;
 pub use resource::{Expect, Key, Resource, Write};
+pub use tenant::{Quota, Rate};
 
 use std::{future::Future, pin::Pin};
 

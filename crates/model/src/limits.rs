@@ -33,6 +33,9 @@ pub const LOG_BYTES_PER_SECOND_MAX: usize = 4 * 1024 * 1024;
 /// The tail that a caller may ask to get with the answer.
 pub const LOG_TAIL_BYTES: usize = 4 * 1024;
 
+/// Readers that follow the logs of one tenant at the same time, whatever door they came through.
+pub const TAILS_PER_TENANT_MAX: usize = 100;
+
 /// A loop of the platform that panics more often than this within [`LOOP_PANICS_WITHIN`] ends the process.
 pub const LOOP_PANICS_MAX: usize = 5;
 pub const LOOP_PANICS_WITHIN: Duration = Duration::from_secs(600);

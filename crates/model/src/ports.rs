@@ -79,6 +79,7 @@ pub trait Platform: Send + Sync {
     fn logs(&self) -> &dyn Logs;
     fn policy(&self) -> &dyn Policy;
     fn records(&self) -> &dyn Records;
+    fn tenants(&self) -> &dyn Tenants;
     /// The function that owns an HTTP address, and which of its [`crate::catalog::Function::urls`] it is.
     fn url(&self, id: &str) -> Option<(Arc<crate::Function>, usize)>;
     fn function(&self, tenant: &TenantId, name: &str) -> Option<Arc<crate::Function>>;
@@ -109,8 +110,6 @@ pub struct PlatformSettings {
     pub aws_authority: Arc<str>,
     /// `https` where the AWS door speaks TLS, else `http`.
     pub aws_scheme: &'static str,
-    /// Concurrent executions of a tenant.
-    pub tenant_concurrency: u32,
     pub tier: crate::sandbox::Tier,
     /// Between the first two attempts at an asynchronous invocation.
     pub event_retry_base: Duration,
@@ -156,6 +155,8 @@ pub trait Resources: Send + Sync {
 pub trait Packages: Send + Sync {
     /// Check and unpack an archive. The same content is stored once per tenant. Nothing of a refused archive remains.
     fn put_zip(&self, tenant: &TenantId, archive: Bytes) -> Fut<'_, Result<crate::Package, Fault>>;
+    /// One tenant's package for another one, to whom the first gives it: stored and unpacked once more.
+    fn adopt(&self, from: &TenantId, package: &crate::Package, to: &TenantId) -> Fut<'_, Result<crate::Package, Fault>>;
     /// Bytes of what a package unpacks to; `None` when it isn't there.
     fn unpacked_bytes(&self, tenant: &TenantId, digest: &str) -> Option<u64>;
     /// A capability that reads the archive until it expires.
@@ -174,8 +175,9 @@ pub trait Logs: Send + Sync {
     fn streams(&self, tenant: &TenantId, group: &str) -> Vec<LogStream>;
     /// Records in order of arrival.
     fn read(&self, query: LogQuery) -> Fut<'_, Result<LogPage, Fault>>;
-    /// Records from now on. Slow readers lose the oldest and are told how many.
-    fn follow(&self, tenant: &TenantId, groups: &[String]) -> tokio::sync::broadcast::Receiver<LogLine>;
+    /// Records from now on. Slow readers lose the oldest and are told how many. Refused with [`crate::Cause::Exhausted`] when as
+    /// many follow as may.
+    fn follow(&self, tenant: &TenantId, groups: &[String]) -> Result<tokio::sync::broadcast::Receiver<LogLine>, Fault>;
 }
 
 #[derive(Clone, Debug)]
@@ -243,6 +245,16 @@ pub struct UsageHour {
     pub billed_ms: u64,
     pub gb_seconds: f64,
     pub memory_max_bytes: u64,
+}
+
+/// Who owns what is here. Read without waiting.
+pub trait Tenants: Send + Sync {
+    /// All of them, the default one among them, in no order.
+    fn all(&self) -> Vec<TenantId>;
+    /// What a tenant may have; of one that isn't there, nothing.
+    fn quota(&self, tenant: &TenantId) -> crate::Quota;
+    /// One request of the control plane; or how long it is too early for one.
+    fn request(&self, tenant: &TenantId) -> Result<(), Duration>;
 }
 
 /// Who may do what. Pure: documents in, decision out.

@@ -188,4 +188,6 @@ pub enum Control {
     PurgeDead,
     /// The function is deleted: what waits becomes dead letters.
     Deleted,
+    /// Its tenant is removed: nothing is kept, not even what became of the events.
+    Forget,
 }

@@ -55,6 +55,7 @@ const VERBS: [&str; 35] = [
     "delete",
     "explain",
     "runtime",
+    "tenant",
     "audit",
     "doctor",
     "open",

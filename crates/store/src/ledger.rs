@@ -29,6 +29,8 @@ const EVERY: Duration = Duration::from_millis(10);
 /// After so many rounds without anything new the writer sleeps until it is woken.
 const ROUNDS_IDLE: u32 = 20;
 const USAGE_EVERY: Duration = Duration::from_secs(1);
+/// Tries to have all that was counted on stable storage.
+const FLUSHES_MAX: usize = 100;
 
 pub(crate) struct Ledger {
     journal: Arc<Journal>,
@@ -111,6 +113,27 @@ impl Ledger {
         }
         state.spare = batch;
         (guard, any)
+    }
+
+    /// Remove logs and records of a tenant, and what they cost.
+    pub(crate) fn forget(&self, tenant: &TenantId) -> Result<(), Fault> {
+        let failed = |e: std::io::Error| Fault::internal(format!("logs or records can't be removed: {e}"));
+        let last = {
+            let (mut state, _) = self.current();
+            state.logs.forget(tenant).map_err(failed)?;
+            state.records.part()
+        };
+        // What stands in a segment is counted before the segment changes: it would be counted by its place after a crash.
+        for _ in 0..FLUSHES_MAX {
+            match self.usage.flush(&self.rows) {
+                Some(told) => drop(told.recv()),
+                None if self.usage.dirty() || self.usage.moving() => std::thread::sleep(EVERY),
+                None => break,
+            }
+        }
+        let gone = self.usage.forget(&self.rows, tenant)?;
+        gone.recv().unwrap_or_else(|_| Err(crate::forget::unfinished("usage")))?;
+        self.current().0.records.forget(tenant, last).map_err(failed)
     }
 
     /// Drop what is past its age or too much; bytes given back.
@@ -212,7 +235,7 @@ impl ports::Logs for LogStore {
         };
         Box::pin(async move { tokio::task::spawn_blocking(work).await.map_err(Fault::internal)? })
     }
-    fn follow(&self, tenant: &TenantId, groups: &[String]) -> broadcast::Receiver<LogLine> {
+    fn follow(&self, tenant: &TenantId, groups: &[String]) -> Result<broadcast::Receiver<LogLine>, Fault> {
         self.0.current().0.logs.follow(tenant, groups)
     }
 }

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod care;
 pub mod directory;
 mod error;
+mod forget;
 mod journal;
 mod ledger;
 mod logs;

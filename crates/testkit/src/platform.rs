@@ -10,7 +10,7 @@ use model::{
     log::{LogLine, LogRecord, Stream},
     ports::{
         Dialect, LogGroup, LogPage, LogQuery, LogStream, Logs, Observed, Packages, Platform, PlatformSettings, Policy, Queue,
-        Records, Request, Resources, Response, Rows, UsageHour,
+        Records, Request, Resources, Response, Rows, Tenants, UsageHour,
     },
     queue::{Accept, Lane, NewEvent},
     sandbox::Tier,
@@ -60,6 +60,8 @@ pub struct FakePlatform {
     logs: FakeLogs,
     packages: FakePackages,
     pub observed: Mutex<Observed>,
+    /// What every tenant may have.
+    pub quota: Mutex<model::Quota>,
     /// Every unit that was prepared, in order.
     pub prepared: Mutex<Vec<Arc<Unit>>>,
 }
@@ -74,7 +76,6 @@ impl FakePlatform {
             default_tenant: TenantId::new(ACCOUNT),
             aws_authority: Arc::from("127.0.0.1:9000"),
             aws_scheme: "http",
-            tenant_concurrency: 1000,
             tier: Tier::Process,
             event_retry_base: Duration::from_secs(60),
         };
@@ -93,6 +94,7 @@ impl FakePlatform {
             logs: FakeLogs { lines: Mutex::default(), sender: broadcast::channel(64).0 },
             packages: FakePackages,
             observed: Mutex::default(),
+            quota: Mutex::default(),
             prepared: Mutex::default(),
         });
         platform.start(&dialect).await;
@@ -188,6 +190,9 @@ impl Platform for FakePlatform {
     }
     fn records(&self) -> &dyn Records {
         &Open
+    }
+    fn tenants(&self) -> &dyn Tenants {
+        self
     }
     fn url(&self, id: &str) -> Option<(Arc<Function>, usize)> {
         let functions = lock(&self.functions);
@@ -307,6 +312,24 @@ impl Resources for FakePlatform {
     }
 }
 
+/// Whoever has rows is a tenant, with the usual quota.
+impl Tenants for FakePlatform {
+    fn all(&self) -> Vec<TenantId> {
+        let rows = lock(&self.rows.0);
+        let mut all: Vec<TenantId> = rows.1.keys().map(|key| key.tenant.clone()).collect();
+        all.push(self.settings.default_tenant.clone());
+        all.sort();
+        all.dedup();
+        all
+    }
+    fn quota(&self, _: &TenantId) -> model::Quota {
+        *lock(&self.quota)
+    }
+    fn request(&self, _: &TenantId) -> Result<(), Duration> {
+        Ok(())
+    }
+}
+
 struct FakePackages;
 
 impl Packages for FakePackages {
@@ -326,6 +349,12 @@ impl Packages for FakePackages {
     /// As if nothing were compressed.
     fn unpacked_bytes(&self, _: &TenantId, _: &str) -> Option<u64> {
         Some(1000)
+    }
+    fn adopt(&self, _: &TenantId, package: &Package, to: &TenantId) -> Fut<'_, Result<Package, Fault>> {
+        let Package::Unpacked { digest, bytes, .. } = package;
+        let package =
+            Package::Unpacked { path: format!("/packages/{to}/{digest}").into(), digest: digest.clone(), bytes: *bytes };
+        Box::pin(async move { Ok(package) })
     }
     fn link(&self, _: &TenantId, digest: &str) -> Result<Arc<str>, Fault> {
         Ok(Arc::from(format!("capability-{digest}")))
@@ -393,8 +422,8 @@ impl Logs for FakeLogs {
         let any = lines.len() < before;
         Box::pin(async move { Ok(any) })
     }
-    fn follow(&self, _: &TenantId, _: &[String]) -> broadcast::Receiver<LogLine> {
-        self.sender.subscribe()
+    fn follow(&self, _: &TenantId, _: &[String]) -> Result<broadcast::Receiver<LogLine>, Fault> {
+        Ok(self.sender.subscribe())
     }
 }
 

@@ -235,6 +235,7 @@ impl Queue for MemoryQueue {
                 Control::Resume => drop(self.lock().paused.remove(&lane)),
                 Control::Purge => drop(self.update(&lane, |v| v.stage == Stage::Queued, ended(Stage::Cancelled))),
                 Control::PurgeDead => drop(self.update(&lane, |v| v.stage == Stage::DeadLettered, ended(Stage::Cancelled))),
+                Control::Forget => self.lock().rows.retain(|_, row| row.view.lane != lane),
                 Control::Deleted => {
                     self.update(&lane, |v| v.stage == Stage::Queued, deleted);
                     self.lock().paused.remove(&lane);

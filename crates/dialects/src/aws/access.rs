@@ -6,7 +6,7 @@ use super::{
     names,
     shared::{Asked, Shared},
 };
-use model::{Ask, Cause, Fault, Principal};
+use model::{Ask, Cause, Fault, Principal, TenantId};
 use std::{
     net::SocketAddr,
     sync::{Arc, LazyLock},
@@ -21,12 +21,14 @@ pub struct Question<'a> {
     pub resource: &'a str,
     pub resource_policy: Option<&'a Arc<str>>,
     pub trust: bool,
+    /// The account that it belongs to, where that is not the sender's.
+    pub owner: Option<&'a TenantId>,
     pub keys: Keys<'a>,
 }
 
 impl<'a> Question<'a> {
     pub fn new(action: &'a str, resource: &'a str) -> Self {
-        Self { action, resource, resource_policy: None, trust: false, keys: Vec::new() }
+        Self { action, resource, resource_policy: None, trust: false, owner: None, keys: Vec::new() }
     }
     pub fn keys(mut self, keys: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         self.keys.extend(keys);
@@ -52,14 +54,14 @@ pub fn control(asked: &Asked, question: Question<'_>) -> Result<(), WireError> {
 
 /// As [`control`], for what an instance may do too.
 pub fn decide(asked: &Asked, question: Question<'_>) -> Result<(), WireError> {
-    let Question { action, resource, resource_policy, trust, mut keys } = question;
+    let Question { action, resource, resource_policy, trust, owner, mut keys } = question;
     let about = about(&asked.shared, &asked.parts);
     keys.extend(about.iter().map(|(key, value)| (*key, &**value)));
     let ask = Ask {
         principal: &asked.principal,
         action,
         resource,
-        owner: &asked.tenant,
+        owner: owner.unwrap_or(&asked.tenant),
         resource_policy,
         trust,
         context: &keys,

@@ -171,12 +171,14 @@ impl From<Fault> for WireError {
             return Self::new(400, "RecursiveInvocationException", error.message);
         }
         if fault.cause == Cause::Throttled {
-            if fault.detail.as_deref() != Some("paused") {
+            if !matches!(fault.detail.as_deref(), Some("paused" | "queued")) {
                 error.message = "Rate Exceeded.".into();
             }
             // The engine's detail says whose limit it was: the function's own or the account's.
             error.reason = Some(match fault.detail.as_deref() {
                 Some("tenant") => "ConcurrentInvocationLimitExceeded",
+                Some("rate") => "FunctionInvocationRateLimitExceeded",
+                Some("queued") => "CallerRateLimitExceeded",
                 _ => "ReservedFunctionConcurrentInvocationLimitExceeded",
             });
             error.retry_after = error.retry_after.or(Some(Duration::from_secs(1)));

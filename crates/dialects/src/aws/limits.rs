@@ -10,7 +10,6 @@ pub const REPLY_BYTES_MAX: usize = 6_291_556;
 pub const STREAM_BYTES_MAX: u64 = 200 * 1024 * 1024;
 pub const ZIP_BYTES_MAX: usize = 52_428_800;
 pub const UNZIPPED_BYTES_MAX: u64 = 262_144_000;
-pub const CODE_TOTAL_BYTES_MAX: u64 = 80_530_636_800;
 pub const LAYERS_PER_FUNCTION_MAX: usize = 5;
 /// Layer versions of one account (ours), and what stands for layers of other accounts.
 pub const LAYER_VERSIONS_MAX: usize = 10_000;
@@ -31,8 +30,7 @@ pub const TMP_MIB_MAX: u32 = 10_240;
 
 /// How long an invocation waits for a function that is still being created.
 pub const PENDING_WAIT: Duration = Duration::from_secs(10);
-/// Functions of one account, and versions of one function (ours; Lambda bounds both by code storage).
-pub const FUNCTIONS_MAX: usize = 10_000;
+/// Versions of one function (ours; Lambda bounds them by code storage).
 pub const VERSIONS_MAX: usize = 10_000;
 /// Event source mappings of one account (ours), and filters of one mapping (Lambda Developer guide, "Event filtering").
 pub const SOURCES_MAX: usize = 10_000;

@@ -51,8 +51,8 @@ use std::{
 pub const NAME: &str = "aws";
 
 /// The ARN of the role that `myna up` shows for first steps: it needs no creation and carries no rights.
-pub fn default_role(settings: &PlatformSettings) -> String {
-    format!("arn:aws:iam::{}:role/{}", settings.default_tenant, names::DEFAULT_ROLE)
+pub fn default_role(tenant: &TenantId) -> String {
+    format!("arn:aws:iam::{tenant}:role/{}", names::DEFAULT_ROLE)
 }
 
 pub struct Aws {
@@ -91,6 +91,13 @@ impl Aws {
             Ok(asked) => asked,
             Err(error) => return error.render(protocol, &id.to_string()),
         };
+        if &*service != "lambda"
+            && let Err(early) = asked.platform().tenants().request(&asked.tenant)
+        {
+            let error = WireError { retry_after: Some(early), ..WireError::new(400, "ThrottlingException", "Rate exceeded") };
+            let error = if protocol == Protocol::Query { WireError { code: "Throttling", ..error } } else { error };
+            return error.render(protocol, &id.to_string());
+        }
         let result = match &*service {
             "lambda" => lambda::handle(asked).await,
             "logs" => Box::pin(logs::handle(asked)).await,

@@ -52,6 +52,8 @@ pub struct Named {
     pub name: Arc<str>,
     /// From the name itself or from the `Qualifier` parameter.
     pub qualifier: Option<Arc<str>>,
+    /// The account that the name itself says, where it is another one than the caller's.
+    pub other: Option<TenantId>,
 }
 
 /// The most that the service accepts, and the pattern that it quotes; both differ between groups of operations.
@@ -123,9 +125,27 @@ fn split(text: &str, dots: bool) -> Option<Parts<'_>> {
 
 /// Read the name and the `Qualifier` parameter together.
 pub fn parse(region: &str, account: &TenantId, text: &str, qualifier: Option<&str>, group: Group) -> Result<Named, WireError> {
+    let named = parse_of_any(region, account, text, qualifier, group)?;
+    match named.other {
+        None => Ok(named),
+        // Whether the function exists there is not for this caller to learn.
+        Some(_) => {
+            Err(WireError::access_denied("You are not authorized to perform this action on a function of another account"))
+        }
+    }
+}
+
+/// The same where the function may be another account's.
+pub fn parse_of_any(
+    region: &str,
+    account: &TenantId,
+    text: &str,
+    qualifier: Option<&str>,
+    group: Group,
+) -> Result<Named, WireError> {
     // The way that nearly every invocation takes.
     if qualifier.is_none() && text.len() <= 64 && word(text) {
-        return Ok(Named { name: Arc::from(text), qualifier: None });
+        return Ok(Named { name: Arc::from(text), qualifier: None, other: None });
     }
     let parts = split(text, group == Group::Reader);
     let bare = parts.as_ref().is_some_and(|p| p.name == text);
@@ -154,11 +174,8 @@ pub fn parse(region: &str, account: &TenantId, text: &str, qualifier: Option<&st
     if let Some(other) = parts.region.filter(|r| *r != region) {
         return Err(WireError::not_found(format!("Functions from '{other}' are not reachable in this region ('{region}')")));
     }
-    if parts.account.is_some_and(|a| a != account.as_str()) {
-        // Somebody else's account: whether the function exists there is not for this caller to learn.
-        return Err(WireError::access_denied("You are not authorized to perform this action on a function of another account"));
-    }
-    if parts.name.len() > 64 {
+    let other = parts.account.filter(|a| *a != account.as_str()).map(TenantId::new);
+    if parts.name.len() > 64 && other.is_none() {
         return Err(WireError::not_found(format!("Function not found: {}", function_arn(region, account, parts.name))));
     }
     let given = qualifier.filter(|q| !q.is_empty());
@@ -167,7 +184,7 @@ pub fn parse(region: &str, account: &TenantId, text: &str, qualifier: Option<&st
     {
         return Err(WireError::invalid("The derived qualifier from the function name does not match the specified qualifier."));
     }
-    Ok(Named { name: Arc::from(parts.name), qualifier: given.or(parts.qualifier).map(Arc::from) })
+    Ok(Named { name: Arc::from(parts.name), qualifier: given.or(parts.qualifier).map(Arc::from), other })
 }
 
 #[cfg(test)]

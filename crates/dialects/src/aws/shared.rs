@@ -39,6 +39,11 @@ impl Shared {
     /// Whether a role is there. What an instance holds of one that was deleted is good for nothing.
     pub fn role_stands(&self, tenant: &TenantId, role: &str) -> bool {
         let name = names::role_name(role);
+        // What a row says of it was checked when it was written; a role of another account is nobody's here all the same.
+        let own = role.strip_prefix("arn:aws:iam::").and_then(|rest| rest.strip_prefix(tenant.as_str()));
+        if !own.is_some_and(|rest| rest.starts_with(':')) {
+            return false;
+        }
         name == names::DEFAULT_ROLE || self.raw(tenant, rows::ROLE, name).is_some()
     }
     /// Every row of a kind below a function.

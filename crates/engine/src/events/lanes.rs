@@ -1,10 +1,11 @@
 //! Which function's events are tried next: a state machine over a clock, without events in it.
 //!
-//! Decided: all lanes share a number of attempts under way; those that have something due take turns, each for its share of what
-//! is free, so that a function with a million events leaves the others theirs. A lane whose function can't take more (throttled,
+//! Decided: all lanes share a number of attempts under way; tenants that have something due take turns, and the lanes of a tenant
+//! take turns within it, each for its share of what is free: neither a function with a million events nor a tenant with a
+//! thousand functions leaves the others nothing. A lane whose function can't take more (throttled,
 //! no room, missing) is held back for a while that doubles, and the others go on.
 
-use model::{Mono, queue::Lane};
+use model::{FunctionName, Mono, TenantId, queue::Lane};
 use std::{collections::BTreeMap, ops::Bound, time::Duration};
 
 /// However late the next event falls due: the wall clock, by which it does, may be set meanwhile.
@@ -19,6 +20,7 @@ struct One {
     /// Something may be due.
     hungry: bool,
     paused: bool,
+    queued: u64,
     in_flight: usize,
     /// In a row, without an attempt that reached user code.
     strikes: u32,
@@ -27,13 +29,16 @@ struct One {
     due_ms: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Lanes {
     all: BTreeMap<Lane, One>,
     in_flight: usize,
     in_flight_max: usize,
-    /// Whose turn was last.
-    last: Option<Lane>,
+    /// Whose turn was last, and the last one of each tenant.
+    last: Option<TenantId>,
+    last_of: BTreeMap<TenantId, FunctionName>,
+    /// Events that wait, of each tenant that has any.
+    queued: BTreeMap<TenantId, u64>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +51,7 @@ pub enum Next {
 
 impl Lanes {
     pub fn new(in_flight_max: usize) -> Self {
-        Self { all: BTreeMap::new(), in_flight: 0, in_flight_max: in_flight_max.max(1), last: None }
+        Self { all: BTreeMap::new(), in_flight: 0, in_flight_max: in_flight_max.max(1), ..Self::default() }
     }
 
     /// Something in it changed: there may be events that are due.
@@ -63,26 +68,67 @@ impl Lanes {
         }
         let free = self.in_flight_max - self.in_flight.min(self.in_flight_max);
         let ready = |one: &One| one.hungry && !one.paused && one.not_before <= now;
-        let wanting = self.all.values().filter(|o| ready(o)).count();
-        if wanting == 0 {
+        let mut wanting: Vec<(&TenantId, usize)> = Vec::new();
+        // The lanes of a tenant lie side by side.
+        for (lane, _) in self.all.iter().filter(|(_, one)| ready(one)) {
+            match wanting.last_mut() {
+                Some((tenant, lanes)) if **tenant == lane.tenant => *lanes += 1,
+                _ => wanting.push((&lane.tenant, 1)),
+            }
+        }
+        if wanting.is_empty() {
             return Next::Wait(self.sleep(now, wall_ms));
         }
         if free == 0 {
             // The end of an attempt rings.
             return Next::Wait(None);
         }
-        let share = (free / wanting).clamp(1, BATCH_MAX);
-        let lane = self.after_last().find(|lane| ready(&self.all[*lane])).cloned();
+        let behind = wanting.iter().find(|(tenant, _)| self.last.as_ref().is_none_or(|last| *tenant > last));
+        let (tenant, lanes) = *behind.unwrap_or(&wanting[0]);
+        let share = (free / wanting.len() / lanes).clamp(1, BATCH_MAX);
+        let tenant = tenant.clone();
+        let lane = self.of_tenant(&tenant).find(|lane| ready(&self.all[*lane])).cloned();
         let lane = lane.expect("one was counted");
-        self.last = Some(lane.clone());
+        self.last_of.insert(tenant.clone(), lane.function.clone());
+        self.last = Some(tenant);
         Next::Take(lane, share)
     }
 
-    /// All lanes, from the one behind the last turn's on.
-    fn after_last(&self) -> impl Iterator<Item = &Lane> {
-        let from = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = self.all.range::<Lane, _>((from, Bound::Unbounded));
-        behind.chain(self.all.iter()).map(|(lane, _)| lane)
+    /// The lanes of a tenant, from the one behind its last turn's on.
+    fn of_tenant(&self, tenant: &TenantId) -> impl Iterator<Item = &Lane> {
+        let at = |function: FunctionName| Lane { tenant: tenant.clone(), function };
+        let first = at(FunctionName::new(""));
+        let behind = match self.last_of.get(tenant) {
+            Some(last) => Bound::Excluded(at(last.clone())),
+            None => Bound::Included(first.clone()),
+        };
+        let own = move |lane: &&Lane| lane.tenant == first.tenant;
+        let from = Bound::Included(at(FunctionName::new("")));
+        let lanes = |from: Bound<Lane>| self.all.range((from, Bound::Unbounded)).map(|(lane, _)| lane);
+        lanes(behind).take_while(own.clone()).chain(lanes(from).take_while(own))
+    }
+
+    /// So many events of a lane wait now.
+    pub fn count(&mut self, lane: &Lane, queued: u64) {
+        let before = match self.all.get_mut(lane) {
+            Some(one) => std::mem::replace(&mut one.queued, queued),
+            None if queued == 0 => return,
+            None => {
+                self.all.entry(lane.clone()).or_default().queued = queued;
+                0
+            }
+        };
+        let sum = self.queued.get(&lane.tenant).copied().unwrap_or(0).saturating_sub(before) + queued;
+        if sum == 0 {
+            self.queued.remove(&lane.tenant);
+        } else {
+            self.queued.insert(lane.tenant.clone(), sum);
+        }
+    }
+
+    /// How many events of a tenant wait.
+    pub fn queued(&self, tenant: &TenantId) -> u64 {
+        self.queued.get(tenant).copied().unwrap_or(0)
     }
 
     fn sleep(&self, now: Mono, wall_ms: u64) -> Option<Duration> {
@@ -126,6 +172,9 @@ impl Lanes {
     pub fn forget(&mut self, lane: &Lane) {
         if self.all.get(lane).is_some_and(|o| o.in_flight == 0) {
             self.all.remove(lane);
+            if self.of_tenant(&lane.tenant).next().is_none() {
+                self.last_of.remove(&lane.tenant);
+            }
         }
     }
 
@@ -178,6 +227,40 @@ mod tests {
         lanes.ended(&lane("b"), true, at(1));
         lanes.changed(&lane("b"), false);
         assert_eq!(lanes.next(at(1), 1), Next::Take(lane("b"), 1), "its turn, whatever a has");
+    }
+
+    #[test]
+    fn a_tenant_with_many_lanes_has_as_many_turns_as_one_with_a_single_lane() {
+        let of = |tenant: &str, name: &str| Lane { tenant: tenant.into(), function: name.into() };
+        let mut lanes = Lanes::new(1000);
+        for name in ["a", "b", "c"] {
+            lanes.changed(&of("many", name), false);
+        }
+        lanes.changed(&of("one", "z"), false);
+        let mut turns = Vec::new();
+        for _ in 0..6 {
+            let Next::Take(lane, share) = lanes.next(at(0), 0) else { panic!("all have something due") };
+            lanes.took(&lane, share, share, None);
+            (0..share).for_each(|_| lanes.ended(&lane, true, at(0)));
+            turns.push((lane.tenant.to_string(), lane.function.to_string(), share));
+        }
+        let of_many = |name: &str| ("many".to_owned(), name.to_owned(), BATCH_MAX);
+        let of_one = ("one".to_owned(), "z".to_owned(), BATCH_MAX);
+        assert_eq!(turns, [of_many("a"), of_one.clone(), of_many("b"), of_one.clone(), of_many("c"), of_one]);
+    }
+
+    #[test]
+    fn events_that_wait_are_summed_for_each_tenant() {
+        let mut lanes = Lanes::new(1);
+        let other = Lane { tenant: "other".into(), function: "a".into() };
+        for (lane, queued) in [(&lane("a"), 5), (&lane("b"), 2), (&other, 9), (&lane("a"), 3)] {
+            lanes.count(lane, queued);
+            lanes.changed(lane, false);
+        }
+        assert_eq!((lanes.queued(&"t".into()), lanes.queued(&"other".into())), (5, 9));
+        lanes.count(&lane("a"), 0);
+        lanes.forget(&lane("a"));
+        assert_eq!((lanes.queued(&"t".into()), lanes.queued(&"nobody".into())), (2, 0));
     }
 
     #[test]

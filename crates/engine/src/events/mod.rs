@@ -7,7 +7,7 @@ pub mod lanes;
 use crate::Engine;
 use lanes::{Lanes, Next};
 use model::{
-    Fault, InvocationId, Target,
+    Cause, Fault, InvocationId, Target, TenantId,
     ports::Queue,
     queue::{Accept, Control, Finished, Lane, NewEvent, Queued},
 };
@@ -84,10 +84,17 @@ impl Events {
     }
 
     fn changed(&self, lane: &Lane) {
-        let paused = self.queue.lane(lane).map(|view| view.paused);
-        match paused {
-            Some(paused) => self.lock().changed(lane, paused),
-            None => self.lock().forget(lane),
+        match self.queue.lane(lane) {
+            Some(view) => {
+                let mut lanes = self.lock();
+                lanes.count(lane, view.queued);
+                lanes.changed(lane, view.paused);
+            }
+            None => {
+                let mut lanes = self.lock();
+                lanes.count(lane, 0);
+                lanes.forget(lane);
+            }
         }
         self.wake.notify_one();
     }
@@ -106,6 +113,8 @@ impl Events {
             return Err(Fault::new(model::Cause::TooLarge, text).detail(limit.to_string()));
         }
         let hops = self.engine.hops_allowed(&target.caller)?;
+        self.engine.pay(&function.tenant)?;
+        self.room(&function.tenant)?;
         let now = self.engine.parts.clock.wall_ms();
         let age = function.rule(target.qualifier.as_deref()).age_max;
         let due_ms = now + ms(event.delay);
@@ -122,6 +131,17 @@ impl Events {
                 body: event.body,
             })
             .await
+    }
+
+    /// Whether one more event of a tenant may wait. What was acknowledged a moment ago is counted a moment later.
+    fn room(&self, tenant: &TenantId) -> Result<(), Fault> {
+        let most = self.engine.events_max(tenant);
+        if self.lock().queued(tenant) < most {
+            return Ok(());
+        }
+        Err(Fault::new(Cause::Throttled, format!("{most} events of the account wait, as many as it may have"))
+            .detail("queued")
+            .retry_after(Duration::from_secs(1)))
     }
 
     /// Events of functions that are not there: killed between the deletion and its word to the queue, the platform left them

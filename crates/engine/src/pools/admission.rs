@@ -44,7 +44,9 @@ impl<W> Pools<W> {
         function.arrivals.note(now);
         match function.reserved {
             Some(limit) if function.admitted >= limit => return Err(Refusal::Function),
-            None if tenant.unreserved >= self.config.tenant_concurrency.saturating_sub(tenant.reserved) => {
+            None if tenant.unreserved
+                >= tenant.concurrency.unwrap_or(self.config.tenant_concurrency).saturating_sub(tenant.reserved) =>
+            {
                 return Err(Refusal::Tenant);
             }
             _ if line >= model::limits::WAITING_PER_FUNCTION_MAX => return Err(Refusal::Line),

@@ -44,7 +44,7 @@ pub struct Config {
     pub instances_max: usize,
     /// Starts under way at the same time.
     pub starts_max: usize,
-    /// Admitted calls of one tenant.
+    /// Admitted calls of one tenant that has no limit of its own.
     pub tenant_concurrency: u32,
     pub keep_alive: KeepAlive,
     pub freeze_after: Duration,
@@ -166,6 +166,8 @@ struct TenantState {
     unreserved: u32,
     /// Sum of all reservations.
     reserved: u32,
+    /// Its own limit; without one the platform's.
+    concurrency: Option<u32>,
 }
 
 pub struct Pools<W> {
@@ -221,6 +223,14 @@ impl<W> Pools<W> {
     }
     pub fn has_actions(&self) -> bool {
         !self.actions.is_empty()
+    }
+
+    /// How many calls of each tenant are admitted; tenants that are not named have the platform's number.
+    pub fn limit(&mut self, concurrency: &HashMap<TenantId, u32>) {
+        self.tenants.values_mut().for_each(|tenant| tenant.concurrency = None);
+        for (tenant, limit) in concurrency {
+            self.tenants.entry(tenant.clone()).or_default().concurrency = Some(*limit);
+        }
     }
 
     /// The settings of a function changed, or it is new.

@@ -119,7 +119,6 @@ fn door(options: Options) -> (Arc<AwsDoor>, Arc<Heard>) {
         default_tenant: tenant(),
         aws_authority: "127.0.0.1:9000".into(),
         aws_scheme: "http",
-        tenant_concurrency: 1000,
         tier: Tier::Process,
         event_retry_base: std::time::Duration::from_secs(60),
     };

@@ -58,9 +58,14 @@ impl Admin {
 
     pub(super) async fn audited(&self, query: &Query) -> Result<Response, Fault> {
         let limit = query.number("limit")?.unwrap_or(PAGE).clamp(1, store::audit::PAGE_MAX as u64);
+        let tenant = match query.get("tenant") {
+            // One that was removed has entries all the same.
+            Some(named) => self.registry().and_then(|r| r.account(named)).map_or(named.to_owned(), |id| id.to_string()),
+            None => String::new(),
+        };
         let asked = AuditQuery {
             since_ms: query.number("since_ms")?.unwrap_or(0),
-            tenant: query.get("tenant").unwrap_or_default().to_owned(),
+            tenant,
             action: query.get("action").unwrap_or_default().to_owned(),
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
         };

@@ -3,10 +3,10 @@
 
 use super::wire::Explained;
 use crate::cli::units::{bytes, span};
-use model::{Function, Unit, limits, ports::PlatformSettings};
+use model::{Function, Unit, limits};
 use std::time::Duration;
 
-pub fn rows(function: &Function, unit: &Unit, platform: &PlatformSettings) -> Vec<Explained> {
+pub fn rows(function: &Function, unit: &Unit, concurrency: u32) -> Vec<Explained> {
     let s = &unit.settings;
     let mut rows = vec![
         row("name", &*unit.resource_name, "the owner"),
@@ -41,9 +41,7 @@ pub fn rows(function: &Function, unit: &Unit, platform: &PlatformSettings) -> Ve
     ];
     rows.push(match function.concurrency.reserved {
         Some(n) => row("concurrency", format!("at most {n}, kept for it"), "reserved concurrency"),
-        None => {
-            row("concurrency", format!("at most {} together with the others", platform.tenant_concurrency), "the account's limit")
-        }
+        None => row("concurrency", format!("at most {} together with the others", concurrency), "the account's limit"),
     });
     rows.extend(
         function

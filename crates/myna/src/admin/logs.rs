@@ -20,10 +20,12 @@ struct Wanted {
     follow: bool,
 }
 
-pub fn answer(platform: Arc<dyn Platform>, format: Format, query: &Query) -> Result<Response, Fault> {
-    let wanted = Wanted::of(&*platform, query)?;
+pub fn answer(platform: Arc<dyn Platform>, tenant: TenantId, format: Format, query: &Query) -> Result<Response, Fault> {
+    let wanted = Wanted::of(&*platform, tenant, query)?;
+    // Before the store is read, so that nothing falls between.
+    let live = wanted.follow.then(|| platform.logs().follow(&wanted.tenant, &wanted.groups)).transpose()?;
     Ok(reply::lines(move |sink| async move {
-        let (stored, live) = (platform.logs(), wanted.follow.then(|| platform.logs().follow(&wanted.tenant, &wanted.groups)));
+        let stored = platform.logs();
         let mut recent = Recent { began_ms: platform.clock().wall_ms(), lines: Vec::new() };
         for group in &wanted.groups {
             let sent = send_stored(stored, group, &wanted, format, &sink, &mut recent).await;
@@ -42,8 +44,7 @@ pub fn answer(platform: Arc<dyn Platform>, format: Format, query: &Query) -> Res
 }
 
 impl Wanted {
-    fn of(platform: &dyn Platform, query: &Query) -> Result<Self, Fault> {
-        let tenant = platform.settings().default_tenant.clone();
+    fn of(platform: &dyn Platform, tenant: TenantId, query: &Query) -> Result<Self, Fault> {
         let id = query.get("id").map(invocation_id).transpose()?;
         let name = match (query.get("function"), &id) {
             (Some(name), _) => name.to_string(),
@@ -68,7 +69,7 @@ impl Wanted {
 /// A function writes to the group that its settings name; its versions may name different ones. A deleted function's log is
 /// found under the name that it had by default.
 fn groups(platform: &dyn Platform, tenant: &TenantId, name: &str) -> Result<Vec<String>, Fault> {
-    match known(platform, name) {
+    match known(platform, tenant, name) {
         Ok(function) => {
             let mut groups: Vec<String> = function.versions.values().map(|u| u.settings.log.group.to_string()).collect();
             groups.sort_unstable();

@@ -1,5 +1,5 @@
 //! `/admin/v1` and `/metrics` on the admin socket: what the command line asks beyond the AWS APIs. Who may connect was settled by the socket's
-//! mode and the peer's user id; every request acts for the operator, in the default tenant.
+//! mode and the peer's user id; every request acts for the operator, in the tenant that it names or else the default one.
 
 mod audit;
 mod events;
@@ -7,6 +7,7 @@ mod explain;
 pub mod hold;
 mod logs;
 mod reply;
+pub mod tenants;
 pub mod wire;
 
 use crate::metrics::{self, Exposition};
@@ -26,11 +27,15 @@ use tokio::sync::mpsc;
 /// What the composition knows and no port tells.
 pub trait AdminHost: Send + Sync {
     /// The process, its listeners, its numbers and what it keeps for how long.
-    fn status(&self) -> wire::Status;
+    fn status(&self, tenant: &TenantId) -> wire::Status;
     /// False while it starts and while it drains.
     fn ready(&self) -> bool;
-    /// How clients of each outside system reach this platform, keys included.
-    fn access(&self) -> wire::Access;
+    /// How clients of each outside system reach this platform, a tenant's keys included.
+    fn access(&self, tenant: &TenantId) -> Result<wire::Access, Fault>;
+    /// Who there is, where there can be more than one.
+    fn registry(&self) -> Option<Arc<dyn tenants::Registry>> {
+        None
+    }
     /// Every language runtime that a function may name, found here or not.
     fn runtimes(&self) -> Fut<'_, Vec<wire::RuntimeRow>>;
     /// The same for names that begin so (`python`): asking an interpreter its version takes a while, so fewer are asked.
@@ -90,16 +95,25 @@ pub fn program(runtime: &model::ports::Runtime) -> Option<PathBuf> {
 /// Turns a stored record into the line that its owner's system would show, without the line end.
 pub type Format = fn(&Stream, &LogRecord) -> Option<String>;
 
+#[derive(Clone)]
 pub struct Admin {
     platform: Arc<dyn Platform>,
     host: Arc<dyn AdminHost>,
     format: Format,
     trail: Arc<dyn Audit>,
+    /// Whom it acts for.
+    tenant: TenantId,
 }
 
 impl Admin {
     pub fn new(platform: Arc<dyn Platform>, host: Arc<dyn AdminHost>, format: Format, trail: Arc<dyn Audit>) -> Self {
-        Self { platform, host, format, trail }
+        let tenant = platform.settings().default_tenant.clone();
+        Self { platform, host, format, trail, tenant }
+    }
+
+    /// The answer to a request that names a tenant which isn't there.
+    pub fn refused(fault: &Fault) -> Response {
+        reply::fault(fault)
     }
 
     /// Whether a path on the admin socket is for this handler; all others are the AWS door's.
@@ -108,8 +122,11 @@ impl Admin {
     }
 
     pub fn handle(self: &Arc<Self>, request: Verified<Request>) -> Fut<'static, Response> {
-        let this = Arc::clone(self);
         let (request, principal, _) = request.into_parts();
+        let this = match principal.tenant() {
+            Some(tenant) if *tenant != self.tenant => Arc::new(Self { tenant: tenant.clone(), ..Self::clone(self) }),
+            _ => Arc::clone(self),
+        };
         let (head, body) = request.into_parts();
         // Bounded by the door, which gives it whole.
         let body = body.bytes().cloned().unwrap_or_default();
@@ -141,8 +158,9 @@ impl Admin {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let method = request.method.as_str();
         match (method, path.as_slice()) {
-            ("GET", ["admin", "v1", "status"]) => Ok(json(&self.host.status())),
-            ("GET", ["admin", "v1", "access"]) => Ok(json(&self.host.access())),
+            ("GET", ["admin", "v1", "status"]) => Ok(json(&self.host.status(&self.tenant))),
+            ("GET", ["admin", "v1", "access"]) => Ok(json(&self.host.access(&self.tenant)?)),
+            (_, ["admin", "v1", "tenants", rest @ ..]) => self.tenants(method, rest, &query, &body).await,
             ("GET", ["admin", "v1", "audit"]) => self.audited(&query).await,
             ("GET", ["admin", "v1", "audit", "verify"]) => self.verify_audit(&query).await,
             ("GET", ["admin", "v1", "findings"]) => Ok(json(&self.host.findings())),
@@ -182,33 +200,35 @@ impl Admin {
             ("POST", ["admin", "v1", "functions", name, "hold"]) => self.hold(name, &query).await,
             ("POST", ["admin", "v1", "drain"]) => {
                 self.host.stop();
-                Ok(json(&self.host.status()))
+                Ok(json(&self.host.status(&self.tenant)))
             }
             ("GET", ["admin", "v1", "platform-log"]) => Ok(json(&self.host.recent_lines())),
-            ("GET", ["admin", "v1", "layers"]) => Ok(json(&dialects::aws::mapped_layers(&*self.platform)?)),
-            ("PUT", ["admin", "v1", "layers", arn]) => Ok(json(&dialects::aws::map_layer(&*self.platform, arn, body).await?)),
+            ("GET", ["admin", "v1", "layers"]) => Ok(json(&dialects::aws::mapped_layers(&*self.platform, &self.tenant)?)),
+            ("PUT", ["admin", "v1", "layers", arn]) => {
+                Ok(json(&dialects::aws::map_layer(&*self.platform, &self.tenant, arn, body).await?))
+            }
             ("GET", ["admin", "v1", "usage"]) => {
                 let from = query.number("from_hour")?.unwrap_or(0);
                 Ok(json(&self.platform.records().usage(&self.tenant(), query.get("function"), from)))
             }
-            ("GET", ["admin", "v1", "logs"]) => logs::answer(Arc::clone(&self.platform), self.format, &query),
+            ("GET", ["admin", "v1", "logs"]) => logs::answer(Arc::clone(&self.platform), self.tenant(), self.format, &query),
             _ => Err(Fault::not_found(format!("the admin API has no {method} {}", uri.path()))),
         }
     }
 
     fn tenant(&self) -> TenantId {
-        self.platform.settings().default_tenant.clone()
+        self.tenant.clone()
     }
 
     fn known(&self, name: &str) -> Result<Arc<model::Function>, Fault> {
-        known(&*self.platform, name)
+        known(&*self.platform, &self.tenant, name)
     }
 
     fn explained(&self, name: &str) -> Result<Vec<wire::Explained>, Fault> {
         let function = self.known(name)?;
         let unit = function.versions.get("$LATEST").or_else(|| function.versions.values().next_back());
         let unit = unit.ok_or_else(|| Fault::not_found(format!("function {name} has no version yet")))?;
-        let mut rows = explain::rows(&function, unit, self.platform.settings());
+        let mut rows = explain::rows(&function, unit, self.platform.tenants().quota(&self.tenant).concurrency);
         rows.extend(self.host.explain(unit));
         Ok(rows)
     }
@@ -246,8 +266,7 @@ impl Admin {
     }
 }
 
-fn known(platform: &dyn Platform, name: &str) -> Result<Arc<model::Function>, Fault> {
-    let tenant = &platform.settings().default_tenant;
+fn known(platform: &dyn Platform, tenant: &TenantId, name: &str) -> Result<Arc<model::Function>, Fault> {
     platform.function(tenant, name).ok_or_else(|| Fault::not_found(format!("there is no function {name}")))
 }
 

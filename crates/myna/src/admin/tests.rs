@@ -89,14 +89,14 @@ fn function(name: &str) -> Function {
 struct FakeHost;
 
 impl AdminHost for FakeHost {
-    fn status(&self) -> wire::Status {
+    fn status(&self, _: &TenantId) -> wire::Status {
         wire::Status { version: "9".into(), ..Default::default() }
     }
     fn ready(&self) -> bool {
         false
     }
-    fn access(&self) -> wire::Access {
-        wire::Access::default()
+    fn access(&self, _: &TenantId) -> Result<wire::Access, Fault> {
+        Ok(wire::Access::default())
     }
     fn runtimes(&self) -> Fut<'_, Vec<wire::RuntimeRow>> {
         Box::pin(async { Vec::new() })

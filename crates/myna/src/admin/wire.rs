@@ -16,6 +16,9 @@ pub struct Status {
     pub phase: String,
     pub region: String,
     pub account: String,
+    /// The name of the tenant that this was asked for; region, account and role are its.
+    #[serde(default)]
+    pub tenant: String,
     /// The role that `deploy` gives a function that names none.
     pub default_role: String,
     /// False with `--no-auth`: signatures are waived.
@@ -285,4 +288,136 @@ pub struct KeyText {
 
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+/// `GET /admin/v1/tenants` has these in a list, `GET /admin/v1/tenants/NAME` is one.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tenant {
+    pub name: String,
+    /// Twelve digits.
+    pub account: String,
+    pub is_default: bool,
+    /// 0 for the default one, which was always there.
+    pub created_ms: u64,
+    /// It is being removed.
+    pub leaving: bool,
+    pub functions: u64,
+    pub instances: u64,
+    pub queued: u64,
+    pub dead: u64,
+    pub rows: u64,
+    /// Of archives and unpacked files, on the disk.
+    pub package_bytes: u64,
+    /// Ids of its administrator's access keys.
+    pub keys: Vec<String>,
+    /// What it may have.
+    pub quota: model::Quota,
+    /// What of that differs from the configuration.
+    pub changed: QuotaChange,
+}
+
+/// `POST /admin/v1/tenants/NAME`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewTenant {
+    /// Twelve digits; made when it is missing.
+    pub account: Option<String>,
+    pub quota: QuotaChange,
+}
+
+/// Its answer. The secret is in no other one but `access`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TenantMade {
+    #[serde(flatten)]
+    pub tenant: Tenant,
+    pub key: MadeKey,
+}
+
+/// `POST /admin/v1/tenants/NAME/keys`.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MadeKey {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+}
+
+impl std::fmt::Debug for MadeKey {
+    /// Never the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MadeKey({})", self.access_key_id)
+    }
+}
+
+/// `PUT /admin/v1/tenants/NAME/quota`: what is given of a [`model::Quota`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuotaChange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub functions: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub versions: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<u64>,
+}
+
+impl QuotaChange {
+    /// The most that any number may be.
+    pub const MOST: u64 = 1 << 50;
+
+    /// Whether every number can be meant.
+    pub fn check(&self) -> Result<(), model::Fault> {
+        let large = [
+            ("functions", self.functions),
+            ("versions", self.versions),
+            ("storage_bytes", self.storage_bytes),
+            ("rows", self.rows),
+            ("events", self.events),
+            ("concurrency", self.concurrency.map(u64::from).filter(|n| *n > 1_000_000).map(|n| n + Self::MOST)),
+        ];
+        match large.into_iter().find(|(_, found)| found.is_some_and(|n| n > Self::MOST)) {
+            Some(("concurrency", _)) => Err(model::Fault::invalid("concurrency: it must be from 0 to 1000000")),
+            Some((field, _)) => Err(model::Fault::invalid(format!("{field}: it must be from 0 to {}", Self::MOST))),
+            None => Ok(()),
+        }
+    }
+
+    /// A quota with what is given.
+    pub fn over(&self, usual: model::Quota) -> model::Quota {
+        model::Quota {
+            functions: self.functions.unwrap_or(usual.functions),
+            versions: self.versions.unwrap_or(usual.versions),
+            concurrency: self.concurrency.unwrap_or(usual.concurrency),
+            storage_bytes: self.storage_bytes.unwrap_or(usual.storage_bytes),
+            rows: self.rows.unwrap_or(usual.rows),
+            requests: self.requests.unwrap_or(usual.requests),
+            calls: self.calls.unwrap_or(usual.calls),
+            events: self.events.unwrap_or(usual.events),
+        }
+    }
+
+    /// What is given here, and else what was given before.
+    pub fn or(self, before: QuotaChange) -> QuotaChange {
+        QuotaChange {
+            functions: self.functions.or(before.functions),
+            versions: self.versions.or(before.versions),
+            concurrency: self.concurrency.or(before.concurrency),
+            storage_bytes: self.storage_bytes.or(before.storage_bytes),
+            rows: self.rows.or(before.rows),
+            requests: self.requests.or(before.requests),
+            calls: self.calls.or(before.calls),
+            events: self.events.or(before.events),
+        }
+    }
 }

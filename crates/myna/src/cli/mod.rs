@@ -47,6 +47,9 @@ struct Shared {
     // An empty MYNA_DIR is as good as none, so no parser may refuse it.
     #[arg(long, global = true, env = "MYNA_DIR", value_name = "DIR", help_heading = "Everywhere", value_parser = OsStringValueParser::new(), value_hint = clap::ValueHint::DirPath)]
     dir: Option<OsString>,
+    /// Whom it is done for, by name or account. Without it the default tenant.
+    #[arg(long, global = true, env = "MYNA_TENANT", value_name = "NAME", help_heading = "Everywhere", value_parser = OsStringValueParser::new())]
+    tenant: Option<OsString>,
     /// Answer in JSON, for programs.
     #[arg(long, global = true, help_heading = "Everywhere")]
     json: bool,
@@ -58,6 +61,8 @@ struct Shared {
 /// What a verb works with.
 pub struct Ctx {
     pub dir: Option<PathBuf>,
+    /// By name or account.
+    pub tenant: Option<String>,
     pub out: Out,
 }
 
@@ -66,7 +71,8 @@ pub fn parse() -> (Ctx, Verb) {
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let dir = cli.shared.dir.filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    (Ctx { dir, out: Out::new(cli.shared.json, cli.shared.raw) }, cli.verb)
+    let tenant = cli.shared.tenant.filter(|tenant| !tenant.is_empty()).map(|t| t.to_string_lossy().into_owned());
+    (Ctx { dir, tenant, out: Out::new(cli.shared.json, cli.shared.raw) }, cli.verb)
 }
 
 /// The whole command tree, with the exit codes under each verb.

@@ -5,6 +5,7 @@ use super::{listen::Listen, upstream::Setting};
 use crate::verbs::up::Args;
 use engine::KeepAlive;
 use gateway::tls::Files;
+use model::Quota;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -30,7 +31,7 @@ pub enum Error {
 }
 
 /// The names below, for the readers of the same file that read other tables of it.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "listen",
     "console",
     "region",
@@ -38,6 +39,7 @@ pub const NAMES: [&str; 13] = [
     "tls",
     "engine",
     "events",
+    "quotas",
     "metrics",
     "retention",
     "runtimes",
@@ -57,6 +59,7 @@ struct File {
     tls: TlsFile,
     engine: EngineFile,
     events: EventsFile,
+    quotas: QuotasFile,
     metrics: MetricsFile,
     retention: RetentionFile,
     /// Where a language runtime lives: `"python3.12" = "/opt/python/bin/python3.12"`.
@@ -162,6 +165,39 @@ struct EventsFile {
     ended_max: Option<usize>,
 }
 
+/// What each tenant may have, unless `myna tenant quota` said otherwise. Requests per second that are 0 are not limited.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct QuotasFile {
+    functions: Option<u64>,
+    versions: Option<u64>,
+    /// Without it `engine.concurrency`.
+    concurrency: Option<u32>,
+    storage_mib: Option<u64>,
+    rows: Option<u64>,
+    requests: Option<u32>,
+    calls: Option<u32>,
+    events: Option<u64>,
+}
+
+impl QuotasFile {
+    fn quota(self, concurrency: u32) -> Result<Quota, Error> {
+        let usual = Quota::default();
+        let count = |field, found, usual| within(field, found, 0..=1_000_000_000, usual);
+        let rate = |field, found| within(field, found, 0..=1_000_000, 0);
+        Ok(Quota {
+            functions: count("quotas.functions", self.functions, usual.functions)?,
+            versions: count("quotas.versions", self.versions, usual.versions)?,
+            concurrency: within("quotas.concurrency", self.concurrency, 0..=1_000_000, concurrency)?,
+            storage_bytes: within("quotas.storage_mib", self.storage_mib, 0..=MEMORY_MIB_MAX, usual.storage_bytes >> 20)? << 20,
+            rows: count("quotas.rows", self.rows, usual.rows)?,
+            requests: rate("quotas.requests", self.requests)?,
+            calls: rate("quotas.calls", self.calls)?,
+            events: count("quotas.events", self.events, usual.events)?,
+        })
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct MetricsFile {
@@ -221,6 +257,8 @@ pub struct Config {
     pub instances_max: usize,
     pub starts_max: usize,
     pub concurrency: u32,
+    /// What each tenant may have, unless its own says otherwise.
+    pub quota: Quota,
     pub keep_alive: KeepAlive,
     pub prestarted: usize,
     pub events_in_flight: usize,
@@ -282,6 +320,7 @@ impl Config {
         let memory_mib = within("engine.memory_mib", engine.memory_mib, 128..=MEMORY_MIB_MAX, (memory / 10 * 8) >> 20)?;
         let days =
             |field, found, default| within(field, found, 0..=DAYS_MAX, default).map(|days: u64| Duration::from_secs(days * DAY));
+        let concurrency = within("engine.concurrency", engine.concurrency, 1..=1_000_000, 1000)?;
         let log_mib = within("retention.log_mib_per_function", retention.log_mib_per_function, 1..=MEMORY_MIB_MAX, 64)?;
         Ok(Self {
             dir,
@@ -298,7 +337,8 @@ impl Config {
             memory_overcommit: within("engine.memory_overcommit", engine.memory_overcommit, 1.0..=100.0, 4.0)?,
             instances_max: within("engine.instances_max", engine.instances_max, 1..=1_000_000, descriptors_allow())?,
             starts_max: within("engine.starts_max", engine.starts_max, 1..=10_000, 2 * cpus as usize + 2)?,
-            concurrency: within("engine.concurrency", engine.concurrency, 1..=1_000_000, 1000)?,
+            concurrency,
+            quota: file.quotas.quota(concurrency)?,
             keep_alive: keep_alive(engine.keep_alive)?,
             prestarted: within("engine.prestarted", engine.prestarted, 0..=1000, 2)?,
             events_in_flight: within("events.in_flight", events.in_flight, 1..=10_000, 100)?,
@@ -427,6 +467,7 @@ mod tests {
             tls,
             engine,
             events,
+            quotas,
             metrics,
             retention,
             runtimes,
@@ -453,6 +494,10 @@ mod tests {
         let EventsFile { in_flight, retry_s, ended_max } = events;
         assert_eq!((in_flight, retry_s), (Some(made.events_in_flight), Some(made.event_retry_base.as_secs())));
         assert_eq!(ended_max, Some(made.events_ended_max));
+        let QuotasFile { functions, versions, concurrency: calls_at_once, storage_mib, rows, requests, calls, events } = quotas;
+        let all = functions.is_some() && versions.is_some() && storage_mib.is_some() && rows.is_some() && calls_at_once.is_some();
+        assert!(all && requests.is_some() && calls.is_some() && events.is_some());
+        assert_eq!(quotas.quota(1).unwrap(), made.quota);
         assert!(metrics.listen.is_some() && made.metrics.is_none());
         let RetentionFile { log_days, log_mib_per_function, record_days, package_days, audit_days, audit_mib } = retention;
         let days = |n: Option<u64>| Some(Duration::from_secs(n? * DAY));
@@ -494,6 +539,14 @@ mod tests {
         ("engine", "prestarted", "0", "1000"),
         ("events", "in_flight", "1", "10000"),
         ("events", "retry_s", "1", "86400"),
+        ("quotas", "functions", "0", "1000000000"),
+        ("quotas", "versions", "0", "1000000000"),
+        ("quotas", "concurrency", "0", "1000000"),
+        ("quotas", "storage_mib", "0", "16777216"),
+        ("quotas", "rows", "0", "1000000000"),
+        ("quotas", "requests", "0", "1000000"),
+        ("quotas", "calls", "0", "1000000"),
+        ("quotas", "events", "0", "1000000000"),
         ("retention", "log_days", "0", "36500"),
         ("retention", "log_mib_per_function", "1", "16777216"),
         ("retention", "record_days", "0", "36500"),

@@ -1,6 +1,7 @@
 //! The admin socket and the console as doors of the gateway.
 
-use crate::{admin::Admin, cli::units::now_ms};
+use super::tenants::Tenants;
+use crate::{admin::Admin, cli::units::now_ms, platform::http::TENANT_HEADER};
 use console::Console;
 use gateway::{
     Handler, Paths, Peer,
@@ -8,7 +9,7 @@ use gateway::{
 };
 use http::request::Parts;
 use model::{
-    Fault, Fut, Principal, TenantId,
+    Fault, Fut, Principal,
     audit::{Audit, Entry},
     ports::{Request, Response},
 };
@@ -19,7 +20,7 @@ use std::sync::Arc;
 pub struct AdminDoor {
     pub admin: Arc<Admin>,
     pub aws: Arc<AwsDoor>,
-    pub tenant: TenantId,
+    pub tenants: Arc<Tenants>,
 }
 
 /// What the largest request of these APIs may have: a function's code in base64 (AWS's own limit).
@@ -30,7 +31,12 @@ impl Handler for AdminDoor {
         Ok(BODY_BYTES_MAX)
     }
     fn handle(&self, request: Request, from: Peer) -> Fut<'_, Response> {
-        let root = Principal::Root { tenant: self.tenant.clone() };
+        let tenant = match named(&request).map(|name| self.tenants.resolve(name)) {
+            Some(Ok(tenant)) => tenant,
+            Some(Err(fault)) => return Box::pin(async move { Admin::refused(&fault) }),
+            None => self.tenants.default().clone(),
+        };
+        let root = Principal::Root { tenant };
         let source = Source::of("admin", &from);
         if Admin::claims(request.uri().path()) {
             return Box::pin(async move { self.admin.recorded(self.aws.vouch(request, root, "admin"), &source).await });
@@ -44,6 +50,12 @@ impl Handler for AdminDoor {
     fn paths(&self) -> Paths {
         Paths::Raw
     }
+}
+
+/// Whom a request acts for, where it says so.
+fn named(request: &Request) -> Option<&str> {
+    // What is no text names nobody.
+    request.headers().get(TENANT_HEADER).map(|value| value.to_str().unwrap_or("?"))
 }
 
 /// Which AWS API is meant, where no signature says so: each has its own form.

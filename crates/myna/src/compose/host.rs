@@ -3,6 +3,7 @@
 use super::{
     Config, download,
     keys::AccessKey,
+    tenants::Tenants,
     tls::{self, Tls},
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 use console::Console;
 use engine::Engine;
 use model::{
-    Fault, Fut, Loops, Unit,
+    Fault, Fut, Loops, TenantId, Unit,
     audit::{Audit, Entry},
     ports::{PlatformSettings, Sandbox},
     sandbox::{Leftover, Limits},
@@ -44,6 +45,7 @@ const EXPIRES_SOON_S: i64 = 14 * 86_400;
 pub struct Host {
     config: Arc<Config>,
     key: AccessKey,
+    tenants: Arc<Tenants>,
     store: Arc<Store>,
     engine: Arc<Engine>,
     sandbox: Arc<Process>,
@@ -66,17 +68,37 @@ pub struct Parts {
     pub runtimes: Arc<Catalogue>,
     pub loops: Arc<Loops>,
     pub tls: Tls,
+    pub tenants: Arc<Tenants>,
 }
 
 impl Host {
     pub fn new(config: Arc<Config>, key: AccessKey, parts: Parts, settings: &PlatformSettings) -> Self {
-        let Parts { store, engine, sandbox, runtimes, loops, tls } = parts;
+        let Parts { store, engine, sandbox, runtimes, loops, tls, tenants } = parts;
         let started_ms = crate::cli::units::now_ms();
         let (settings, console, sources, stop) = (settings.clone(), OnceLock::new(), OnceLock::new(), OnceLock::new());
         let phase = Arc::new(AtomicU8::new(Phase::Starting as u8));
-        Self { config, key, store, engine, sandbox, runtimes, loops, tls, settings, console, sources, stop, phase, started_ms }
+        Self {
+            config,
+            key,
+            tenants,
+            store,
+            engine,
+            sandbox,
+            runtimes,
+            loops,
+            tls,
+            settings,
+            console,
+            sources,
+            stop,
+            phase,
+            started_ms,
+        }
     }
 
+    pub fn default_tenant(&self) -> &TenantId {
+        self.tenants.default()
+    }
     pub fn dir(&self) -> &Path {
         self.store.directory().path()
     }
@@ -217,10 +239,15 @@ impl Host {
 }
 
 impl AdminHost for Host {
-    fn status(&self) -> wire::Status {
+    fn registry(&self) -> Option<Arc<dyn crate::admin::tenants::Registry>> {
+        Some(self.tenants.clone())
+    }
+
+    fn status(&self, tenant: &TenantId) -> wire::Status {
         let (instances, reserved, unbound) = self.engine.totals();
-        let observed = self.engine.observed(&self.settings.default_tenant, None);
-        let count = |state: &str| observed.instances.iter().filter(|i| i.state == state).count() as u64;
+        let observed: Vec<_> = self.tenants.all_of().iter().map(|tenant| self.engine.observed(tenant, None)).collect();
+        let instances_of = || observed.iter().flat_map(|o| &o.instances);
+        let count = |state: &str| instances_of().filter(|i| i.state == state).count() as u64;
         let functions = self.engine.catalog().all();
         let stats = self.store.stats();
         let listener = |name: &str, address: String| wire::Listener { name: name.into(), address };
@@ -263,8 +290,9 @@ impl AdminHost for Host {
             }
             .into(),
             region: self.config.region.clone(),
-            account: self.config.account.clone(),
-            default_role: dialects::aws::default_role(&self.settings),
+            account: tenant.to_string(),
+            tenant: self.tenants.name(tenant),
+            default_role: dialects::aws::default_role(tenant),
             signatures: !self.config.no_auth,
             sealed: sealed(&self.store.seal().sealing()),
             tier: self.settings.tier.name().into(),
@@ -273,8 +301,8 @@ impl AdminHost for Host {
             load: wire::Load {
                 functions: functions.len() as u64,
                 instances: instances as u64,
-                running: observed.running as u64,
-                waiting: observed.waiting as u64,
+                running: observed.iter().map(|o| o.running as u64).sum(),
+                waiting: observed.iter().map(|o| o.waiting as u64).sum(),
                 idle: count("idle"),
                 frozen: count("frozen"),
                 unbound: unbound as u64,
@@ -311,16 +339,20 @@ impl AdminHost for Host {
         self.phase.load(Ordering::Acquire) == Phase::Ready as u8
     }
 
-    fn access(&self) -> wire::Access {
-        wire::Access {
+    fn access(&self, tenant: &TenantId) -> Result<wire::Access, Fault> {
+        let name = self.tenants.name(tenant);
+        let key = self.tenants.key(tenant).ok_or_else(|| {
+            Fault::not_found(format!("tenant {name} has no access key")).hint(format!("make one: myna tenant key {name} --new"))
+        })?;
+        Ok(wire::Access {
             aws: Some(wire::AwsAccess {
                 endpoint_url: self.endpoint_url(),
                 ca_bundle: self.config.tls.ca.as_ref().filter(|_| self.tls.aws.is_some()).map(|p| p.display().to_string()),
                 region: self.config.region.clone(),
-                access_key_id: self.key.access_key_id.clone(),
-                secret_access_key: self.key.secret_access_key.clone(),
+                access_key_id: key.access_key_id,
+                secret_access_key: key.secret_access_key,
             }),
-        }
+        })
     }
 
     fn runtimes(&self) -> Fut<'_, Vec<wire::RuntimeRow>> {

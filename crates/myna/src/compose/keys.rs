@@ -1,5 +1,7 @@
-//! The key that comes with a platform, made at the first start; those that it gives out; and the policies of who holds them.
+//! The key that comes with a platform, made at the first start; those of other tenants' administrators, and those that are given
+//! out; and the policies of who holds them.
 
+use super::tenants::{ROOT_KEY, RootKeyRow};
 use arc_swap::ArcSwap;
 use model::{Credential, Holder, Key, Principal, TenantId, ports::Identities};
 use policy::Brought;
@@ -40,7 +42,7 @@ pub struct Keys {
     root: Credential,
     store: Arc<Store>,
     /// By kind of row, so that a new session doesn't copy everybody's keys.
-    index: [(&'static str, Index); 2],
+    index: [(&'static str, Index); 3],
 }
 
 impl Keys {
@@ -51,7 +53,8 @@ impl Keys {
             session_token: None,
             principal: Principal::Root { tenant: tenant.clone() },
         };
-        let keys = Self { root, store, index: dialects::aws::CREDENTIALS.map(|kind| (kind, ArcSwap::default())) };
+        let [a, b] = dialects::aws::CREDENTIALS;
+        let keys = Self { root, store, index: [ROOT_KEY, a, b].map(|kind| (kind, ArcSwap::default())) };
         keys.follow(&keys.store.resources().keys());
         keys
     }
@@ -65,7 +68,7 @@ impl Keys {
         for (kind, index) in &self.index {
             let known: Vec<Key> = if gone { self.store.resources().keys() } else { Vec::new() };
             let touched = changed.iter().chain(&known).filter(|k| k.kind == *kind);
-            let touched: Vec<_> = touched.map(|key| (key, dialects::aws::credential(rows, key))).collect();
+            let touched: Vec<_> = touched.map(|key| (key, credential(rows, key))).collect();
             if touched.is_empty() {
                 continue;
             }
@@ -81,6 +84,20 @@ impl Keys {
             });
         }
     }
+}
+
+/// What the row of a key stands for.
+fn credential(rows: &dyn model::ports::Rows, key: &Key) -> Option<Credential> {
+    if key.kind != ROOT_KEY {
+        return dialects::aws::credential(rows, key);
+    }
+    let row: RootKeyRow = serde_json::from_slice(&rows.get(key)?.body).ok()?;
+    Some(Credential {
+        access_key_id: key.name.clone(),
+        secret: row.secret.into(),
+        session_token: None,
+        principal: Principal::Root { tenant: key.tenant.clone() },
+    })
 }
 
 impl Identities for Keys {

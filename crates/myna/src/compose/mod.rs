@@ -12,6 +12,7 @@ mod listen;
 mod moved;
 mod node;
 mod place;
+mod tenants;
 mod tls;
 pub mod upstream;
 
@@ -38,7 +39,7 @@ use keys::{AccessKey, IdentityPolicies, Keys};
 use model::{
     Fault, Fut, Key, Loops,
     access::Authority,
-    ports::{Capacity, Contract, Dialect, InstanceCaller, Platform, PlatformSettings, Request, Response, Runtime, Sandbox},
+    ports::{Capacity, Contract, Dialect, InstanceCaller, Platform, Request, Response, Runtime, Sandbox},
     sandbox::Tier,
 };
 use node::Node;
@@ -52,6 +53,7 @@ use std::{
     time::Duration,
 };
 use store::Store;
+use tenants::Tenants;
 
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
 /// How often a stopping platform looks for calls that are still running.
@@ -64,6 +66,7 @@ pub fn run_if_helper() {
 
 /// Everything that a running platform is made of.
 pub struct Built {
+    tenants: Arc<Tenants>,
     pub host: Arc<Host>,
     engine: Arc<Engine>,
     events: Arc<Events>,
@@ -153,6 +156,8 @@ impl Built {
         let settings = node::settings(&config, &config.listen.authority(tls.aws.as_deref()), tls.aws.is_some());
         let dialects: Vec<Arc<dyn Dialect>> = dialects::ALL.iter().map(|(_, make)| make(&settings)).collect();
         let upstreams = upstream::Upstreams::new(&config.upstreams, &config.account, &config.region)?;
+        let tenants =
+            Tenants::new(store.clone(), engine.clone(), clock.clone(), &settings.default_tenant, config.quota, key.clone());
         let node = Arc::new(Node {
             engine: engine.clone(),
             events: events.clone(),
@@ -160,9 +165,10 @@ impl Built {
             policy,
             upstreams,
             settings: settings.clone(),
+            tenants: tenants.clone(),
         });
         let keys = Arc::new(Keys::new(&key, &settings.default_tenant, store.clone()));
-        follow_commits(&store, &engine, &dialects, (&policies, &keys));
+        follow_commits(&store, &engine, &dialects, (&policies, &keys, &tenants));
 
         let authority = Authority::take().context("a process holds one platform")?;
         let aws_dialect = dialects.iter().find(|d| d.name() == dialects::aws::NAME).context("the AWS dialect is registered")?;
@@ -173,6 +179,7 @@ impl Built {
             runtimes,
             loops: loops.clone(),
             tls: tls.clone(),
+            tenants: tenants.clone(),
         };
         let host = Arc::new(Host::new(config.clone(), key.clone(), parts, &settings));
         let aws = Arc::new(AwsDoor::new(
@@ -204,7 +211,7 @@ impl Built {
         let shown = host.clone();
         let metrics = MetricsDoor(Arc::new(move |format| shown.metrics(format)));
         let mut open =
-            open_doors(&config, &dir, (&aws, &admin, ConsoleDoor { console, audit: store.audit().clone() }), &settings, &tls);
+            open_doors(&config, &dir, (&aws, &admin, ConsoleDoor { console, audit: store.audit().clone() }), &tenants, &tls);
         open.extend(config.metrics.map(|at| Door {
             name: "metrics",
             bind: Bind::Tcp(at),
@@ -222,7 +229,7 @@ impl Built {
             memory_usable: config.memory_bytes,
             started_ms: host.started_ms(),
         });
-        Ok(Self { host, engine, events, store, dialects, node, doors, loops, key_made: made, tls })
+        Ok(Self { tenants, host, engine, events, store, dialects, node, doors, loops, key_made: made, tls })
     }
 
     /// Serve until `stop`, then take everything down. Nothing of an instance is left when this returns.
@@ -230,6 +237,7 @@ impl Built {
         for leftover in self.host.sweep().await {
             tracing::info!("removed what an earlier run left behind: {}", leftover.what);
         }
+        self.tenants.resume().await;
         for dialect in &self.dialects {
             dialect.start(self.node.clone()).await?;
         }
@@ -340,10 +348,10 @@ fn open_doors(
     config: &Config,
     dir: &std::path::Path,
     (aws, admin, console): (&Arc<AwsDoor>, &Arc<Admin>, ConsoleDoor),
-    settings: &PlatformSettings,
+    tenants: &Arc<Tenants>,
     tls: &tls::Tls,
 ) -> Vec<Door> {
-    let admin = AdminDoor { admin: admin.clone(), aws: aws.clone(), tenant: settings.default_tenant.clone() };
+    let admin = AdminDoor { admin: admin.clone(), aws: aws.clone(), tenants: tenants.clone() };
     vec![
         Door { name: "aws", bind: Bind::Tcp(config.listen.at), handler: aws.clone(), tls: tls.aws.clone() },
         Door { name: "admin", bind: Bind::Unix(dir.join("admin.sock")), handler: Arc::new(admin), tls: None },
@@ -356,7 +364,7 @@ fn follow_commits(
     store: &Arc<Store>,
     engine: &Arc<Engine>,
     dialects: &[Arc<dyn Dialect>],
-    access: (&Arc<IdentityPolicies>, &Arc<Keys>),
+    access: (&Arc<IdentityPolicies>, &Arc<Keys>, &Arc<Tenants>),
 ) {
     let reconcile = {
         let (store, engine, dialects) = (Arc::downgrade(store), engine.clone(), dialects.to_vec());
@@ -376,10 +384,13 @@ fn follow_commits(
     reconcile(&store.resources().keys());
     holds::apply(store, engine);
     let (held, held_engine) = (Arc::downgrade(store), engine.clone());
-    let (policies, keys) = (access.0.clone(), access.1.clone());
+    let (policies, keys, tenants) = (access.0.clone(), access.1.clone(), Arc::downgrade(access.2));
     store.resources().on_commit(move |changed| {
         policies.forget(changed);
         keys.follow(changed);
+        if let Some(tenants) = tenants.upgrade() {
+            tenants.follow(changed);
+        }
         if changed.iter().any(|key| key.kind == crate::admin::hold::KIND)
             && let Some(store) = held.upgrade()
         {

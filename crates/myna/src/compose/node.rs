@@ -1,6 +1,6 @@
 //! The platform as a dialect sees it, on one machine: the engine and the store behind one port.
 
-use super::{clock::Machine, config::Config, upstream::Upstreams};
+use super::{clock::Machine, config::Config, tenants::Tenants, upstream::Upstreams};
 use engine::{Engine, events::Events};
 use model::{
     Call, Clock, Event, Fault, Function, Fut, InvocationId, Target, TenantId, Unit,
@@ -18,6 +18,7 @@ pub struct Node {
     pub policy: Arc<dyn Policy>,
     pub upstreams: Upstreams,
     pub settings: PlatformSettings,
+    pub tenants: Arc<Tenants>,
 }
 
 /// What a dialect may know of the operator's choices.
@@ -27,7 +28,6 @@ pub fn settings(config: &Config, aws_authority: &str, secure: bool) -> PlatformS
         default_tenant: TenantId::new(&config.account),
         aws_authority: aws_authority.into(),
         aws_scheme: if secure { "https" } else { "http" },
-        tenant_concurrency: config.concurrency,
         tier: model::sandbox::Tier::Process,
         event_retry_base: config.event_retry_base,
     }
@@ -70,6 +70,9 @@ impl Platform for Node {
     fn records(&self) -> &dyn Records {
         &**self.store.records()
     }
+    fn tenants(&self) -> &dyn model::ports::Tenants {
+        &*self.tenants
+    }
     fn url(&self, id: &str) -> Option<(Arc<Function>, usize)> {
         self.engine.catalog().url(id)
     }
@@ -77,7 +80,7 @@ impl Platform for Node {
         self.engine.catalog().function(tenant, name)
     }
     fn functions(&self, tenant: &TenantId) -> Vec<Arc<Function>> {
-        self.engine.catalog().all().into_iter().filter(|f| f.tenant == *tenant).collect()
+        self.engine.catalog().of(tenant)
     }
     fn observed(&self, tenant: &TenantId, function: &str) -> Observed {
         self.engine.observed(tenant, (!function.is_empty()).then_some(function))

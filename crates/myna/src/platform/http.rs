@@ -16,7 +16,12 @@ use tokio::net::UnixStream;
 #[derive(Clone)]
 pub struct Api {
     dir: PathBuf,
+    /// Whom it asks for; the default tenant without.
+    tenant: Option<http::HeaderValue>,
 }
+
+/// By name or account: whom a request on the admin socket acts for. Without it, the default tenant.
+pub const TENANT_HEADER: &str = "myna-tenant";
 
 /// A whole answer.
 pub struct Answer {
@@ -39,7 +44,15 @@ impl Answer {
 
 impl Api {
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir }
+        Self { dir, tenant: None }
+    }
+    /// The same platform, asked for one tenant.
+    pub fn acting_for(self, tenant: Option<&str>) -> Result<Self, Problem> {
+        let value = |text| {
+            http::HeaderValue::from_str(text)
+                .map_err(|_| Problem::usage(format!("the tenant {text:?} has characters that no tenant has")))
+        };
+        Ok(Self { tenant: tenant.map(value).transpose()?, ..self })
     }
     pub fn dir(&self) -> &std::path::Path {
         &self.dir
@@ -90,6 +103,9 @@ impl Api {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(&e))?;
         tokio::spawn(connection);
         request.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static("localhost"));
+        if let Some(tenant) = &self.tenant {
+            request.headers_mut().insert(TENANT_HEADER, tenant.clone());
+        }
         sender.send_request(request.map(Full::new)).await.map_err(|e| self.broken(&e))
     }
 

@@ -26,9 +26,6 @@ pub struct Args {
     /// Entries of the last so many seconds, minutes, hours or days: 90s, 15m, 2h, 7d.
     #[arg(long, value_parser = span)]
     since: Option<Duration>,
-    /// Of this tenant alone: its account id.
-    #[arg(long)]
-    tenant: Option<String>,
     /// Of actions that begin so.
     #[arg(long)]
     action: Option<String>,
@@ -75,7 +72,7 @@ async fn list(ctx: &Ctx, api: &Api, args: &Args) -> Done {
         let span_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         path.push_str(&format!("&since_ms={}", now_ms().saturating_sub(span_ms)));
     }
-    for (parameter, value) in [("tenant", &args.tenant), ("action", &args.action)] {
+    for (parameter, value) in [("tenant", &ctx.tenant), ("action", &args.action)] {
         if let Some(value) = value {
             path.push_str(&format!("&{parameter}={}", segment(value)));
         }

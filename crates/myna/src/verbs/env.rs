@@ -28,6 +28,7 @@ Examples:
   myna env --shell fish | source      for fish
   eval \"$(myna env --profile)\"        a profile named myna, in a file of its own
   eval \"$(myna env --unset)\"          take it back
+  eval \"$(myna env --tenant acme)\"    with the key of another tenant
   myna env --json")]
 pub struct Args {
     /// Write a profile named myna into an AWS configuration file of its own, and point the clients there.
@@ -74,7 +75,7 @@ pub async fn run(ctx: &Ctx, args: &Args) -> Done {
         for name in overriding(std::env::vars().map(|v| v.0)) {
             ctx.out.warn(format!("{name} is set, and wins over AWS_ENDPOINT_URL for its service: unset it"));
         }
-        if args.profile { profile(&api, &aws)? } else { variables(&aws) }
+        if args.profile { profile(&api, &aws, ctx.tenant.as_deref())? } else { variables(&aws) }
     };
     if ctx.out.json {
         let map: Map<String, Value> =
@@ -117,27 +118,28 @@ fn variables(aws: &AwsAccess) -> Vec<Change> {
 }
 
 /// Keys in the environment would win over the profile's (botocore resolves `env` before `config-file`), so they go.
-fn profile(api: &Api, aws: &AwsAccess) -> Result<Vec<Change>, Problem> {
-    let file = write_profile(api.dir(), aws)?;
+fn profile(api: &Api, aws: &AwsAccess, tenant: Option<&str>) -> Result<Vec<Change>, Problem> {
+    let of = |name: &str| tenant.map_or_else(|| name.to_owned(), |tenant| format!("{name}-{tenant}"));
+    let file = write_profile(api.dir(), aws, (&of("aws-config"), &of(PROFILE)))?;
     let ours = if aws.ca_bundle.is_some() { 8 } else { 7 };
     let mut changes: Vec<Change> = OURS.iter().take(ours).map(|name| (*name, None)).collect();
     changes.push(("AWS_CONFIG_FILE", Some(file.display().to_string())));
-    changes.push(("AWS_PROFILE", Some(PROFILE.to_string())));
+    changes.push(("AWS_PROFILE", Some(of(PROFILE))));
     Ok(changes)
 }
 
-fn write_profile(dir: &Path, aws: &AwsAccess) -> Result<PathBuf, Problem> {
+fn write_profile(dir: &Path, aws: &AwsAccess, (name, profile): (&str, &str)) -> Result<PathBuf, Problem> {
     let folder = dir.join("clients");
-    let file = folder.join("aws-config");
+    let file = folder.join(name);
     let bundle = aws.ca_bundle.as_ref().map_or_else(String::new, |file| format!("ca_bundle = {file}\n"));
     let text = format!(
-        "# Written by `myna env --profile`; yours to point AWS_CONFIG_FILE at.\n[profile {PROFILE}]\nregion = {}\nendpoint_url = {}\n\
+        "# Written by `myna env --profile`; yours to point AWS_CONFIG_FILE at.\n[profile {profile}]\nregion = {}\nendpoint_url = {}\n\
          aws_access_key_id = {}\naws_secret_access_key = {}\ndisable_host_prefix_injection = true\n{bundle}",
         aws.region, aws.endpoint_url, aws.access_key_id, aws.secret_access_key
     );
     let write = || {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let fresh = folder.join(format!("aws-config.{}", std::process::id()));
+        let fresh = folder.join(format!("{name}.{}", std::process::id()));
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?.write_all(text.as_bytes())?;
         fs::rename(&fresh, &file)
     };
@@ -208,7 +210,7 @@ mod tests {
     #[test]
     fn unset_takes_back_all_that_either_form_sets() {
         let temp = tempfile::tempdir().unwrap();
-        let by_profile = profile(&Api::new(temp.path().to_path_buf()), &aws()).unwrap();
+        let by_profile = profile(&Api::new(temp.path().to_path_buf()), &aws(), None).unwrap();
         for (name, _) in variables(&aws()).into_iter().chain(by_profile) {
             assert!(OURS.contains(&name), "{name}");
         }
@@ -217,7 +219,7 @@ mod tests {
     #[test]
     fn the_profile_is_private_and_holds_what_botocore_reads() {
         let temp = tempfile::tempdir().unwrap();
-        let file = write_profile(temp.path(), &aws()).unwrap();
+        let file = write_profile(temp.path(), &aws(), ("aws-config", PROFILE)).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         let text = fs::read_to_string(file).unwrap();
         for line in [

@@ -111,7 +111,7 @@ mod tests {
         ] {
             let temp = tempfile::tempdir().unwrap();
             let dir = temp.path().join("my function");
-            let ctx = Ctx { dir: None, out: Out::new(true, false) };
+            let ctx = Ctx { dir: None, tenant: None, out: Out::new(true, false) };
             let args = Args { like, path: dir.clone() };
             run(&ctx, &args).unwrap();
             let source = Source::open(&dir, &[], Vec::new()).unwrap();

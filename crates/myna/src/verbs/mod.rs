@@ -27,6 +27,7 @@ mod runtime;
 mod seal;
 mod status;
 mod support_bundle;
+mod tenant;
 mod tls;
 pub mod up;
 pub mod url;
@@ -80,6 +81,8 @@ pub enum Verb {
     Explain(explain::Args),
     /// List the language runtimes, or install one.
     Runtime(runtime::Args),
+    /// List who shares the platform; add, bound or remove tenants; make their keys.
+    Tenant(tenant::Args),
     /// Show what the directory is sealed with, renew its keys, or copy the key to a safe place.
     Seal(seal::Args),
     /// Show who changed what and who was refused, or check that the log of it is whole.
@@ -165,6 +168,7 @@ async fn ask(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Explain(args) => explain::run(ctx, &args).await,
         Verb::Audit(args) => audit::run(ctx, &args).await,
         Verb::Runtime(args) => runtime::run(ctx, &args).await,
+        Verb::Tenant(args) => Box::pin(tenant::run(ctx, &args)).await,
         Verb::Seal(args) => seal::run(ctx, &args).await,
         Verb::Open(args) => open::run(ctx, &args).await,
         Verb::Demo(args) => Box::pin(demo::run(ctx, args)).await,
@@ -174,5 +178,5 @@ async fn ask(ctx: &Ctx, verb: Verb) -> Done {
 
 /// The platform that is meant, found and reachable.
 fn platform(ctx: &Ctx) -> Result<Api, Problem> {
-    find::find(ctx).map(|place| Api::new(place.dir))
+    find::find(ctx).and_then(|place| Api::new(place.dir).acting_for(ctx.tenant.as_deref()))
 }

@@ -2,7 +2,10 @@
 
 use super::pause::hold;
 use crate::{
-    admin::{hold::Row, wire::LogLine},
+    admin::{
+        hold::Row,
+        wire::{LogLine, Status},
+    },
     cli::{
         Ctx,
         problem::{Doing, Done, Problem},
@@ -101,19 +104,19 @@ async fn evidence(api: &Api, name: &str, row: &Row, file: &std::path::Path) -> R
         log.push(b'\n');
     }
     add("log.jsonl", &log)?;
-    for (digest, place) in packages(api.dir(), &row.packages) {
+    let status: Status = api.read("/admin/v1/status").await?;
+    for (digest, place) in packages(&api.dir().join("packages").join(status.account), &row.packages) {
         out.add_file(&format!("code/{digest}.zip"), &place).doing("the function's code can't be kept")?;
     }
     let about = json!({ "function": name, "since_ms": row.since_ms, "packages": row.packages });
     out.finish(about).doing("the evidence can't be written").map(|(_, entries)| entries)
 }
 
-/// The archives of these digests, of whatever tenant's folder.
-fn packages(dir: &std::path::Path, digests: &[String]) -> Vec<(String, PathBuf)> {
-    let tenants = std::fs::read_dir(dir.join("packages")).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>();
+/// The archives of these digests, in the folder of their tenant.
+fn packages(folder: &std::path::Path, digests: &[String]) -> Vec<(String, PathBuf)> {
     let find = |digest: &String| {
-        let at = |tenant: &PathBuf| tenant.join(digest).join("archive.zip");
-        tenants.iter().map(at).find(|path| path.is_file()).map(|path| (digest.clone(), path))
+        let path = folder.join(digest).join("archive.zip");
+        path.is_file().then(|| (digest.clone(), path))
     };
     digests.iter().filter_map(find).collect()
 }

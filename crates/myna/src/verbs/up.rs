@@ -155,8 +155,10 @@ async fn signals(mut terminate: Signal, mut interrupt: Signal, stop: gateway::St
 }
 
 fn announce(ctx: &Ctx, host: &Host, began: Instant) {
-    let status = host.status();
-    let access = host.access().aws.unwrap_or_default();
+    let tenant = host.default_tenant();
+    let status = host.status(tenant);
+    // Its key is a file, which was read or made at this start.
+    let access = host.access(tenant).ok().and_then(|access| access.aws).unwrap_or_default();
     if ctx.out.json {
         ctx.out.json(&Announcement {
             ready: true,

@@ -12,7 +12,7 @@ use crate::{Error, directory, options::LogLimits};
 use encode::Group;
 use group::{GroupKey, GroupLog, Lost};
 use model::{
-    Fault, Fut, TenantId,
+    Cause, Fault, Fut, TenantId,
     log::{Line, LogLine, LogRecord, Stream},
     ports::{LogGroup, LogPage, LogQuery, LogStream},
 };
@@ -34,6 +34,8 @@ pub(crate) struct LogState {
     limits: LogLimits,
     groups: BTreeMap<GroupKey, GroupLog>,
     followers: Vec<Follower>,
+    /// Nobody follows any more: the platform is stopping.
+    dismissed: bool,
     batch: u64,
     /// Lines lost since the start: dropped on the way, or refused by the disk.
     pub(crate) lost: u64,
@@ -59,7 +61,17 @@ impl LogState {
             }
         }
         let (folder, limits) = (folder.to_owned(), limits.clone());
-        Ok(LogState { folder, limits, groups, followers: Vec::new(), batch: 0, lost: 0, ages: HashMap::new(), owed: Vec::new() })
+        Ok(LogState {
+            folder,
+            limits,
+            groups,
+            followers: Vec::new(),
+            dismissed: false,
+            batch: 0,
+            lost: 0,
+            ages: HashMap::new(),
+            owed: Vec::new(),
+        })
     }
 
     /// Write a batch. Never fails: what the disk refuses is lost, counted, and said in the log as soon as it takes lines again.
@@ -139,6 +151,20 @@ impl LogState {
         Ok(true)
     }
 
+    /// Remove every group of a tenant.
+    pub(crate) fn forget(&mut self, tenant: &TenantId) -> io::Result<()> {
+        let own = |key: &&GroupKey| key.0 == *tenant;
+        for key in self.groups.keys().filter(own).cloned().collect::<Vec<_>>() {
+            self.remove(tenant, &key.1, None)?;
+        }
+        self.ages.retain(|key, _| key.0 != *tenant);
+        self.owed.retain(|(stream, _)| stream.tenant != *tenant);
+        match std::fs::remove_dir(self.folder.join(crate::folder_name(tenant.as_str()))) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     fn lose(&mut self, stream: &Arc<Stream>, lost: Lost) {
         self.lost += lost.lines;
         match self.owed.iter_mut().find(|(owed, _)| Arc::ptr_eq(owed, stream)) {
@@ -191,19 +217,28 @@ impl LogState {
         }
     }
 
-    pub(crate) fn follow(&mut self, tenant: &TenantId, groups: &[String]) -> broadcast::Receiver<LogLine> {
+    pub(crate) fn follow(&mut self, tenant: &TenantId, groups: &[String]) -> Result<broadcast::Receiver<LogLine>, Fault> {
         self.followers.retain(|follower| follower.out.receiver_count() > 0);
         let (out, receiver) = broadcast::channel(FOLLOW_LINES);
-        // Past the limit the receiver is closed from the start: its sender ends here.
-        if self.followers.len() < self.limits.followers_max {
-            self.followers.push(Follower { tenant: tenant.clone(), groups: groups.to_vec(), out });
+        if self.dismissed {
+            // It is over from the start: the sender ends here.
+            return Ok(receiver);
         }
-        receiver
+        let own = self.followers.iter().filter(|f| f.tenant == *tenant).count();
+        if own >= model::limits::TAILS_PER_TENANT_MAX || self.followers.len() >= self.limits.followers_max {
+            let most = model::limits::TAILS_PER_TENANT_MAX;
+            return Err(Fault::new(Cause::Exhausted, format!("as many follow logs as may: {most} of a tenant"))
+                .detail("tails")
+                .hint("end one of them")
+                .retry_after(Duration::from_secs(1)));
+        }
+        self.followers.push(Follower { tenant: tenant.clone(), groups: groups.to_vec(), out });
+        Ok(receiver)
     }
 
     /// Those who follow hear that it is over, and nobody follows any more.
     pub(crate) fn dismiss(&mut self) {
-        self.limits.followers_max = 0;
+        self.dismissed = true;
         self.followers.clear();
     }
 

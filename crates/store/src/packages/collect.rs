@@ -31,6 +31,30 @@ impl PackageStore {
         Ok(done)
     }
 
+    /// Remove every package of a tenant. Whoever still reads one has it open.
+    pub(crate) fn forget(&self, tenant: &TenantId) -> Result<(), Error> {
+        let inner = &self.inner;
+        let folder = inner.folder.join(crate::folder_name(tenant.as_str()));
+        let trash = inner.staging.join(uuid::Uuid::new_v4().to_string());
+        {
+            let mut state = inner.state();
+            match std::fs::rename(&folder, &trash) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                moved => moved.map_err(Error::io("remove", &folder))?,
+            }
+            state.sizes.retain(|place, _| !place.starts_with(&folder));
+            state.touched.retain(|(whose, _), _| whose != tenant);
+        }
+        directory::sync_folder(&inner.folder).map_err(Error::io("remove", &folder))?;
+        std::fs::remove_dir_all(&trash).map_err(Error::io("remove", &trash))
+    }
+
+    /// Bytes that a tenant's packages take, archives and unpacked files.
+    pub fn bytes_of(&self, tenant: &TenantId) -> u64 {
+        let folder = self.inner.folder.join(crate::folder_name(tenant.as_str()));
+        self.inner.state().sizes.iter().filter(|(place, _)| place.starts_with(&folder)).map(|(_, bytes)| bytes).sum()
+    }
+
     /// Bytes that packages take, archives and unpacked files; and how many packages there are.
     pub fn bytes(&self) -> (u64, usize) {
         let state = self.inner.state();

@@ -195,6 +195,23 @@ impl ports::Packages for PackageStore {
         })
     }
 
+    fn adopt(&self, from: &TenantId, package: &Package, to: &TenantId) -> Fut<'_, Result<Package, Fault>> {
+        let (inner, from, to, digest) = (self.inner.clone(), from.clone(), to.clone(), package.digest().to_owned());
+        Box::pin(async move {
+            let permit = self.inner.unpacking.acquire().await.map_err(Fault::internal)?;
+            let put = move || {
+                let digest = checked(&digest).ok_or_else(|| Fault::not_found("there is no such package"))?;
+                let folder = crate::folder_name(from.as_str());
+                let archive = inner.read_whole(&folder, &digest, &inner.place(&from, &digest));
+                let archive = archive.map_err(|e| Fault::internal(format!("package {digest} can't be read: {e}")))?;
+                inner.put(&to, &archive.into())
+            };
+            let put = tokio::task::spawn_blocking(put).await;
+            drop(permit);
+            put.map_err(|e| Fault::internal(format!("unpacking ended early: {e}")))?
+        })
+    }
+
     fn unpacked_bytes(&self, tenant: &TenantId, digest: &str) -> Option<u64> {
         let Package::Unpacked { digest, bytes, .. } = self.inner.find(tenant, &checked(digest)?)?;
         let both = self.inner.state().sizes.get(&self.inner.place(tenant, &digest)).copied()?;

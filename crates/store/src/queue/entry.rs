@@ -136,7 +136,8 @@ impl Entry {
 }
 
 /// By number in the log.
-const CONTROLS: &[Control] = &[Control::Pause, Control::Resume, Control::Purge, Control::PurgeDead, Control::Deleted];
+const CONTROLS: &[Control] =
+    &[Control::Pause, Control::Resume, Control::Purge, Control::PurgeDead, Control::Deleted, Control::Forget];
 const WHYS: &[Why] = &[Why::Failed, Why::Expired, Why::Deleted, Why::Damaged];
 
 pub(super) fn why_number(why: Why) -> u8 {

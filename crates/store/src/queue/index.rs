@@ -515,7 +515,7 @@ impl Step<'_, '_> {
     }
 
     fn control(&mut self, lane: &Lane, at_ms: u64, control: &Control, up_to: u64) -> rusqlite::Result<()> {
-        if *control == Control::Deleted && !self.lanes.numbers.contains_key(lane) {
+        if matches!(control, Control::Deleted | Control::Forget) && !self.lanes.numbers.contains_key(lane) {
             return Ok(());
         }
         let number = self.lane(lane)?;
@@ -535,6 +535,23 @@ impl Step<'_, '_> {
                 // A later function of the name starts afresh.
                 view.paused = false;
                 self.let_first(number)?;
+            }
+            Control::Forget => {
+                let text = "SELECT id FROM events WHERE lane = ? AND seq <= ? AND body IS NULL AND state IN (0, 2)";
+                let mut files = self.transaction.prepare_cached(text)?;
+                let files = files.query_map(params![number, up_to], |r| r.get::<_, Vec<u8>>(0))?;
+                self.applied.files.extend(files.collect::<Result<Vec<_>, _>>()?.iter().filter_map(|id| id_from(id)));
+                let mut delete =
+                    self.transaction.prepare_cached("DELETE FROM events WHERE lane = ? AND seq <= ? AND state = ?")?;
+                let mut gone = |state: u8| delete.execute(params![number, up_to, state]).map(|n| n as u64);
+                let (queued, dead) = (gone(QUEUED)?, gone(DEAD)?);
+                [SUCCEEDED, CANCELLED, FAILED].into_iter().try_for_each(|state| gone(state).map(drop))?;
+                let view = self.lanes.touch(number);
+                (view.queued, view.dead) = (view.queued.saturating_sub(queued), view.dead.saturating_sub(dead));
+                view.paused = false;
+                self.applied.ends.cancelled += queued;
+                self.let_first(number)?;
+                self.leave(number)?;
             }
             Control::Purge | Control::PurgeDead => {
                 let state = if *control == Control::Purge { QUEUED } else { DEAD };

@@ -32,7 +32,7 @@ use follow::{Board, Follower, Retention};
 use index::Index;
 use log::{Bounds, Lag, Log};
 use model::{
-    Cause, Clock, Fault, Fut, InvocationId, Loops, TenantId,
+    Cause, Clock, Fault, FunctionName, Fut, InvocationId, Loops, TenantId,
     ports::Queue,
     queue::{Control, EventQuery, EventView, Lane, LaneView, NewEvent, Settled, Stage, Taken, Tell, Why},
 };
@@ -52,6 +52,8 @@ use tokio::sync::oneshot;
 
 /// How long a question about a new event waits for the index.
 const BEHIND_MAX: Duration = Duration::from_secs(2);
+/// Looks for events of a tenant that is removed; after the first there are none but what an attempt under way left.
+const FORGET_ROUNDS: usize = 4;
 
 pub struct QueueStore {
     log: Log,
@@ -234,6 +236,24 @@ impl QueueStore {
         let (synced, followed) = if applied { (None, Some(tx)) } else { (Some(tx), None) };
         self.log.push(entry, synced, followed)?;
         rx.await.unwrap_or_else(|_| Err(Fault::new(Cause::Draining, "the platform is stopping")))
+    }
+
+    /// Remove all events of a tenant, and what is known of those that ended. None of its functions may be there any more.
+    pub(crate) async fn forget(&self, tenant: &TenantId) -> Result<(), Fault> {
+        let of = |function: &str| Lane { tenant: tenant.clone(), function: FunctionName::new(function) };
+        // No function has this name: when the index has followed this, it has followed all that came before.
+        self.control(&of(""), Control::Forget).await?;
+        for _ in 0..FORGET_ROUNDS {
+            let whose = tenant.clone();
+            let names = self.owners.ask(move |c| questions::functions(c, &whose)).await?;
+            if names.is_empty() {
+                return Ok(());
+            }
+            for name in names {
+                self.control(&of(&name), Control::Forget).await?;
+            }
+        }
+        Err(crate::forget::unfinished("events"))
     }
 
     /// The last event that was accepted before now.

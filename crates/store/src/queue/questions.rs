@@ -171,3 +171,9 @@ pub(super) fn unreadable(column: usize) -> rusqlite::Error {
 pub(super) fn id_from(bytes: &[u8]) -> Option<InvocationId> {
     uuid::Uuid::from_slice(bytes).ok().map(InvocationId)
 }
+
+/// Functions of a tenant of whose events something is kept.
+pub(super) fn functions(connection: &Connection, tenant: &TenantId) -> rusqlite::Result<Vec<String>> {
+    let mut find = connection.prepare_cached("SELECT function FROM lanes WHERE tenant = ?")?;
+    find.query_map([tenant.as_str()], |row| row.get(0))?.collect()
+}

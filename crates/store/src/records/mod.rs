@@ -9,7 +9,7 @@ pub(crate) use usage::Usage;
 use crate::{
     Error,
     options::RecordLimits,
-    segments::{Folder, Found, HEAD_BYTES, Segment, frame, parts, position, scan},
+    segments::{Folder, Found, HEAD_BYTES, PREAMBLE_BYTES, Segment, frame, parts, position, scan},
 };
 use model::{FunctionName, InvocationId, TenantId, event::Record};
 use std::{
@@ -182,6 +182,37 @@ impl RecordState {
         }
         let older = self.folder.segments.keys().rev();
         older.filter_map(|number| self.folder.read(*number).ok()).find_map(|bytes| search(&bytes, tenant, id))
+    }
+
+    /// What is written from now on goes to a new segment; gives the number of the last one before it.
+    pub(crate) fn part(&mut self) -> Option<u32> {
+        (self.open, self.resumable) = (None, false);
+        self.folder.last()
+    }
+
+    /// Remove the records of a tenant, on the disk those in segments up to this one: all of them were counted.
+    pub(crate) fn forget(&mut self, tenant: &TenantId, last: Option<u32>) -> io::Result<()> {
+        self.recent.retain(|record| record.tenant != *tenant);
+        self.by_function.retain(|(whose, _), _| whose != tenant);
+        self.tally.forget(tenant);
+        let Some(last) = last else { return Ok(()) };
+        for number in self.folder.segments.range(..=last).map(|(n, _)| *n).collect::<Vec<_>>() {
+            let bytes = self.folder.read(number)?;
+            let (mut kept, mut some) = (bytes[..bytes.len().min(PREAMBLE_BYTES)].to_vec(), false);
+            for found in scan(&bytes) {
+                let Found::Record { offset, bytes: record } = found else { continue };
+                let gone = encode::read(record).is_some_and(|r| r.tenant == *tenant);
+                some |= gone;
+                if !gone {
+                    let at = offset as usize;
+                    kept.extend_from_slice(&bytes[at..at + HEAD_BYTES + record.len()]);
+                }
+            }
+            if some {
+                self.folder.replace(number, &kept)?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn retain(&mut self, now: SystemTime) -> Result<u64, Error> {

@@ -75,6 +75,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Nothing of a tenant is told any more.
+    pub(super) fn forget(&mut self, tenant: &TenantId) {
+        self.functions.retain(|(whose, _), _| whose != tenant);
+    }
+
     pub(super) fn add(&mut self, record: &Record) {
         let key = (record.tenant.clone(), record.function.clone());
         let known = self.functions.len() < FUNCTIONS_MAX || self.functions.contains_key(&key);

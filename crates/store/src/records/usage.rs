@@ -161,6 +161,20 @@ impl Usage {
         Ok(found.into_values().collect())
     }
 
+    /// Whether something is on its way to SQLite.
+    pub(crate) fn moving(&self) -> bool {
+        self.sums().moving.is_some()
+    }
+
+    /// Forget a tenant's hours. The receiver hears how it ended.
+    pub(crate) fn forget(&self, rows: &RowStore, tenant: &TenantId) -> Result<mpsc::Receiver<Result<(), Fault>>, Fault> {
+        let (tell, told) = mpsc::channel();
+        let whose = tenant.clone();
+        let work = move |c: &Connection| c.execute("DELETE FROM usage WHERE tenant = ?", [whose.as_str()]).map(drop);
+        rows.submit(Job::Side { work: Box::new(work), done: Box::new(move |result| drop(tell.send(result))) })?;
+        Ok(told)
+    }
+
     /// Forget hours before this one.
     pub(crate) fn retain(&self, rows: &RowStore, first_hour: u64) -> Result<(), Fault> {
         let work =

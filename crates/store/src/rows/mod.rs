@@ -16,9 +16,10 @@ pub(crate) use writer::Job;
 use crate::{Error, Options, seal::Seal};
 use model::{Cause, Clock, Fault, Fut, Key, Loops, Resource, TenantId, Write, ports};
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError, RwLock,
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
@@ -30,7 +31,11 @@ pub struct RowStore {
     mirror: Arc<Mirror>,
     jobs: SyncSender<Job>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    limits: Arc<RwLock<Option<TenantRows>>>,
 }
+
+/// How many rows each tenant may have. One that is not named may have no new ones.
+pub type TenantRows = HashMap<TenantId, usize>;
 
 impl RowStore {
     pub(crate) fn open(
@@ -43,20 +48,27 @@ impl RowStore {
         let (database, loaded) = Database::open(folder, seal)?;
         let mirror = Arc::new(Mirror::new(loaded.rows));
         let (jobs, queue) = sync_channel(options.rows.pending_max);
-        let mut writer =
-            Writer::new(database, mirror.clone(), loaded.revision, options.rows.clone(), folder.join("reserve"), clock);
+        let limits = Arc::<RwLock<Option<TenantRows>>>::default();
+        let bounds = (options.rows.clone(), limits.clone());
+        let mut writer = Writer::new(database, mirror.clone(), loaded.revision, bounds, folder.join("reserve"), clock);
         let loops = loops.clone();
         let thread = std::thread::Builder::new()
             .name("store-rows".into())
             .spawn(move || loops.run("rows", || writer.run(&queue)))
             .map_err(Error::io("start the writer of", folder))?;
-        Ok((RowStore { mirror, jobs, thread: Mutex::new(Some(thread)) }, loaded.damaged))
+        Ok((RowStore { mirror, jobs, thread: Mutex::new(Some(thread)), limits }, loaded.damaged))
     }
 
     /// Be told of every commit: called on the writer's thread when the rows are on stable storage and readable, before the
     /// commit is answered. Must not commit and wait for it.
     pub fn on_commit(&self, observer: impl Fn(&[Key]) + Send + Sync + 'static) {
         self.mirror.observe(Box::new(observer) as Observer);
+    }
+
+    /// From now on each tenant may have so many rows; who is not named may have no new one. Until this is called all have the
+    /// number of the options.
+    pub fn limit(&self, tenants: TenantRows) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Some(tenants);
     }
 
     /// Every row's key, in order; for the reconciliation at start and for finding what is still referred to.
@@ -67,6 +79,11 @@ impl RowStore {
     /// Every row of a kind, of all tenants.
     pub fn all(&self, kind: &str) -> Vec<Resource> {
         self.mirror.all(kind)
+    }
+
+    /// How many rows a tenant has.
+    pub fn rows_of(&self, tenant: &TenantId) -> usize {
+        self.mirror.tenant_rows(tenant)
     }
 
     pub(crate) fn each(&self, look: impl FnMut(&Resource)) {

@@ -1,15 +1,15 @@
 //! The one thread that writes: gathers commits, checks each against what came before it, and makes them durable together.
 
 use super::{
-    Database,
+    Database, TenantRows,
     mirror::{Changes, Mirror},
 };
 use crate::options::RowLimits;
-use model::{Cause, Clock, Expect, Fault, Key, Resource, Write};
+use model::{Cause, Clock, Expect, Fault, Key, Resource, TenantId, Write};
 use rusqlite::{Connection, ErrorCode};
 use std::{
     path::PathBuf,
-    sync::{Arc, mpsc::Receiver},
+    sync::{Arc, PoisonError, RwLock, mpsc::Receiver},
     time::Duration,
 };
 use tokio::sync::oneshot;
@@ -42,6 +42,7 @@ pub(super) struct Writer {
     mirror: Arc<Mirror>,
     revision: u64,
     limits: RowLimits,
+    tenants: Arc<RwLock<Option<TenantRows>>>,
     reserve: PathBuf,
     clock: Arc<dyn Clock>,
     /// Why nothing is written any more.
@@ -63,11 +64,11 @@ impl Writer {
         database: Database,
         mirror: Arc<Mirror>,
         revision: u64,
-        limits: RowLimits,
+        (limits, tenants): (RowLimits, Arc<RwLock<Option<TenantRows>>>),
         reserve: PathBuf,
         clock: Arc<dyn Clock>,
     ) -> Writer {
-        let writer = Writer { database, mirror, revision, limits, reserve, clock, failed: None };
+        let writer = Writer { database, mirror, revision, limits, tenants, reserve, clock, failed: None };
         writer.hold_reserve();
         writer
     }
@@ -149,7 +150,13 @@ impl Writer {
     }
 
     fn quota(&self, before: &Changes, changes: &Changes) -> Result<(), Fault> {
-        let Some(tenant) = changes.keys().next().map(|key| &key.tenant) else { return Ok(()) };
+        // The rows of a tenant lie side by side.
+        let mut tenants: Vec<&TenantId> = changes.keys().map(|key| &key.tenant).collect();
+        tenants.dedup();
+        tenants.into_iter().try_for_each(|tenant| self.quota_of(tenant, before, changes))
+    }
+
+    fn quota_of(&self, tenant: &TenantId, before: &Changes, changes: &Changes) -> Result<(), Fault> {
         let stored = |key: &Key| self.mirror.get(key).is_some();
         let growth = |of: &Changes, was: &dyn Fn(&Key) -> bool| -> i64 {
             let ours = of.iter().filter(|(key, _)| key.tenant == *tenant);
@@ -157,8 +164,12 @@ impl Writer {
         };
         let new = growth(changes, &|key| before.get(key).map_or_else(|| stored(key), Option::is_some));
         let rows = self.mirror.tenant_rows(tenant) as i64 + growth(before, &stored) + new;
-        if new > 0 && rows > self.limits.per_tenant_max as i64 {
-            let message = format!("tenant {tenant} has its {} rows already", self.limits.per_tenant_max);
+        let most = match &*self.tenants.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(tenants) => tenants.get(tenant).copied().unwrap_or(0),
+            None => self.limits.per_tenant_max,
+        };
+        if new > 0 && rows > i64::try_from(most).unwrap_or(i64::MAX) {
+            let message = format!("tenant {tenant} has its {most} rows already");
             return Err(Fault::new(Cause::Exhausted, message)
                 .detail("rows")
                 .hint("delete functions or versions that are not used"));

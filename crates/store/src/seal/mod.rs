@@ -314,6 +314,22 @@ impl Seal {
         Ok(state.current.values().map(|k| k.generation).max().unwrap_or(0))
     }
 
+    /// Destroy a tenant's data keys: what they sealed can be read by nobody who has no older copy of the key file.
+    pub(crate) fn forget(&self, tenant: &str) -> Result<(), Error> {
+        let Some(keys) = &self.0 else { return Ok(()) };
+        let mut state = keys.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut file = state.file.clone();
+        file.keys.retain(|k| k.tenant != tenant);
+        if file.keys.len() == state.file.keys.len() {
+            return Ok(());
+        }
+        file.write(&keys.path)?;
+        state.file = file;
+        state.by_number.retain(|_, key| *key.tenant != *tenant);
+        state.current.remove(tenant);
+        Ok(())
+    }
+
     /// Everything lies sealed under the present keys: the older ones go.
     pub(crate) fn finished(&self) -> Result<(), Error> {
         let Some(keys) = &self.0 else { return Ok(()) };

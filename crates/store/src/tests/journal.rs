@@ -232,8 +232,8 @@ fn logs_and_records_stay_within_their_retention() {
 fn followers_hear_what_they_asked_for() {
     let home = tempfile::tempdir().unwrap();
     let store = open(&home.path().join("state"));
-    let mut lines = store.logs().follow(&tenant(), &[GROUP.into()]);
-    let mut others = store.logs().follow(&"other".into(), &[]);
+    let mut lines = store.logs().follow(&tenant(), &[GROUP.into()]).unwrap();
+    let mut others = store.logs().follow(&"other".into(), &[]).unwrap();
     let mut records = store.records().follow();
     store.journal().line(text(&stream("/else", "s"), 1, "no"));
     store.journal().line(text(&stream(GROUP, "s"), 1, "yes"));
@@ -244,9 +244,23 @@ fn followers_hear_what_they_asked_for() {
     assert_eq!(runtime.block_on(records.recv()).unwrap().id, done.id);
     assert!(lines.try_recv().is_err() && others.try_recv().is_err());
     store.logs().dismiss_followers();
-    for mut told in [lines, others, store.logs().follow(&tenant(), &[])] {
+    for mut told in [lines, others, store.logs().follow(&tenant(), &[]).unwrap()] {
         assert!(matches!(told.try_recv(), Err(tokio::sync::broadcast::error::TryRecvError::Closed)));
     }
+}
+
+// H58
+#[test]
+fn so_many_follow_the_logs_of_a_tenant_and_who_goes_makes_room() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(&home.path().join("state"));
+    let most = model::limits::TAILS_PER_TENANT_MAX;
+    let mut all: Vec<_> = (0..most).map(|_| store.logs().follow(&tenant(), &[GROUP.into()]).unwrap()).collect();
+    let refused = store.logs().follow(&tenant(), &[GROUP.into()]).unwrap_err();
+    assert_eq!(refused.cause, model::Cause::Exhausted, "{refused}");
+    assert!(store.logs().follow(&"other".into(), &[]).is_ok(), "one tenant's readers take nobody else's place");
+    all.pop();
+    assert!(store.logs().follow(&tenant(), &[GROUP.into()]).is_ok());
 }
 
 #[test]

@@ -1,33 +1,55 @@
-//! GetAccountSettings: the limits that hold here and what of them is used.
+//! GetAccountSettings: the limits that hold for the account and what of them is used.
 
 use super::{Answer, Op, concurrency};
 use crate::aws::{
+    fault::WireError,
     limits,
     rows::{self, FunctionRow, LayerVersionRow, VersionRow},
+    shared::Shared,
 };
-use model::Package;
+use model::{Package, TenantId};
 use serde_json::json;
 
-pub fn settings(op: &Op) -> Answer {
-    let resources = op.asked.platform().resources();
-    let functions = resources.list(&op.asked.tenant, rows::FUNCTION, "", "", usize::MAX);
-    let versions = resources.list(&op.asked.tenant, rows::VERSION, "", "", usize::MAX);
+/// Bytes of all archives that functions, versions and layers of an account have.
+pub fn stored(shared: &Shared, tenant: &TenantId) -> Result<u64, WireError> {
+    let resources = shared.platform.resources();
     let mut stored = 0u64;
-    for row in &functions {
-        stored += rows::decode::<FunctionRow>(row)?.latest.code_bytes;
+    for row in resources.list(tenant, rows::FUNCTION, "", "", usize::MAX) {
+        stored += rows::decode::<FunctionRow>(&row)?.latest.code_bytes;
     }
-    for row in &versions {
-        stored += rows::decode::<VersionRow>(row)?.config.code_bytes;
+    for row in resources.list(tenant, rows::VERSION, "", "", usize::MAX) {
+        stored += rows::decode::<VersionRow>(&row)?.config.code_bytes;
     }
-    for row in resources.list(&op.asked.tenant, rows::LAYER_VERSION, "", "", usize::MAX) {
+    for row in resources.list(tenant, rows::LAYER_VERSION, "", "", usize::MAX) {
         let Package::Unpacked { bytes, .. } = rows::decode::<LayerVersionRow>(&row)?.package;
         stored += bytes;
     }
-    let limit = op.asked.shared.settings.tenant_concurrency;
+    Ok(stored)
+}
+
+/// Whether so many bytes of archives more fit into what the account may have. `freed`: of those that go in the same change.
+pub fn room(shared: &Shared, tenant: &TenantId, more: u64, freed: u64) -> Result<(), WireError> {
+    let most = shared.platform.tenants().quota(tenant).storage_bytes;
+    if more <= freed || stored(shared, tenant)?.saturating_sub(freed).saturating_add(more) <= most {
+        return Ok(());
+    }
+    Err(full("Code storage limit exceeded."))
+}
+
+/// The account has as much as it may have.
+pub fn full(text: impl Into<String>) -> WireError {
+    WireError::new(400, "CodeStorageExceededException", text)
+}
+
+pub fn settings(op: &Op) -> Answer {
+    let functions = op.asked.platform().resources().list(&op.asked.tenant, rows::FUNCTION, "", "", usize::MAX);
+    let stored = stored(&op.asked.shared, &op.asked.tenant)?;
+    let quota = op.asked.platform().tenants().quota(&op.asked.tenant);
+    let limit = quota.concurrency;
     let unreserved = limit.saturating_sub(concurrency::taken(op, None)?);
     op.done(&json!({
         "AccountLimit": {
-            "TotalCodeSize": limits::CODE_TOTAL_BYTES_MAX,
+            "TotalCodeSize": quota.storage_bytes,
             "CodeSizeUnzipped": limits::UNZIPPED_BYTES_MAX,
             "CodeSizeZipped": limits::ZIP_BYTES_MAX,
             "ConcurrentExecutions": limit,

@@ -46,7 +46,7 @@ pub fn taken(op: &Op, except: Option<&str>) -> Result<u32, WireError> {
 }
 
 fn room(op: &Op, except: &str, wanted: u32, what: &str) -> Result<(), WireError> {
-    let limit = op.asked.shared.settings.tenant_concurrency;
+    let limit = op.asked.platform().tenants().quota(&op.asked.tenant).concurrency;
     let least = UNRESERVED_MIN.min(limit);
     if taken(op, Some(except))?.saturating_add(wanted) > limit - least && wanted > 0 {
         return Err(WireError::invalid(format!(
@@ -140,8 +140,8 @@ pub async fn put_provisioned(op: Op) -> Answer {
             ));
         }
         Some(_) => {}
-        None if wanted > shared.settings.tenant_concurrency => {
-            let limit = shared.settings.tenant_concurrency;
+        None if wanted > op.asked.platform().tenants().quota(&op.asked.tenant).concurrency => {
+            let limit = op.asked.platform().tenants().quota(&op.asked.tenant).concurrency;
             return Err(WireError::invalid(format!(
                 "Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [{limit}]."
             )));

@@ -1,7 +1,7 @@
 //! CreateFunction, and what it shares with UpdateFunctionCode: where code comes from and what is checked of it.
 
 use super::{
-    Answer, Op,
+    Answer, Op, account,
     config::{self, Settings},
     describe::Shown,
     layers, state,
@@ -155,13 +155,14 @@ pub async fn create(op: Op) -> Answer {
     super::rights::pass_role(&op.asked, &config.role)?;
     check_handler(&config)?;
     if let Some(wanted) = &asked.settings.layers {
-        config.layers = layers::of_function(&op, wanted)?;
+        config.layers = layers::of_function(&op, wanted).await?;
     }
     let exists = || WireError::conflict(format!("Function already exist: {name}"));
     if shared.raw(&tenant, rows::FUNCTION, &name).is_some() {
         return Err(exists());
     }
     let archive = asked.code.unwrap_or_default().archive()?;
+    account::room(&shared, &tenant, archive.len() as u64, 0)?;
     config.package = store(&shared, &tenant, archive).await?;
     (config.code_sha256, config.code_bytes) = code_facts(&config.package);
     layers::fits(&shared, &tenant, &config)?;
@@ -195,13 +196,14 @@ pub async fn create(op: Op) -> Answer {
     {
         let _one = shared.writing.lock().await;
         layers::still(&op, &row.latest)?;
-        if shared.platform.resources().list(&tenant, rows::FUNCTION, "", "", limits::FUNCTIONS_MAX).len() >= limits::FUNCTIONS_MAX
-        {
-            return Err(WireError::new(
-                400,
-                "CodeStorageExceededException",
-                format!("an account holds at most {} functions", limits::FUNCTIONS_MAX),
-            ));
+        let most = shared.platform.tenants().quota(&tenant).functions;
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        if shared.platform.resources().list(&tenant, rows::FUNCTION, "", "", most).len() >= most {
+            return Err(account::full(format!("an account holds at most {most} functions")));
+        }
+        account::room(&shared, &tenant, row.latest.code_bytes * if publish { 2 } else { 1 }, 0)?;
+        if publish {
+            super::publish::room(&op)?;
         }
         if shared.raw(&tenant, rows::FUNCTION, &name).is_some() {
             return Err(exists());

@@ -69,7 +69,7 @@ fn delay(op: &Op) -> Result<Duration, WireError> {
 
 /// The old form of the same.
 pub async fn invoke_async(op: Op) -> Answer {
-    let named = op.named(Group::Reader)?;
+    let named = op.called()?;
     accept(&op, &named).await
 }
 

@@ -6,7 +6,7 @@ use crate::aws::{
     access, eventstream,
     fault::{self, WireError},
     limits,
-    names::{self, Group, LATEST, Named},
+    names::{self, LATEST, Named},
     respond,
     rows::{self, AliasRow, FunctionRow, State},
     shared::{Asked, Shared},
@@ -22,7 +22,7 @@ use model::{
 use std::sync::Arc;
 
 pub async fn invoke(op: Op) -> Answer {
-    let named = op.named(Group::Reader)?;
+    let named = op.called()?;
     let kind = op.asked.header("x-amz-invocation-type").unwrap_or("RequestResponse").to_owned();
     let tail = tail_wanted(&op.asked)?;
     match kind.as_str() {
@@ -64,7 +64,7 @@ pub async fn invoke(op: Op) -> Answer {
 }
 
 pub async fn stream(op: Op) -> Answer {
-    let named = op.named(Group::Reader)?;
+    let named = op.called()?;
     let tail = tail_wanted(&op.asked)?;
     match op.asked.header("x-amz-invocation-type").unwrap_or("RequestResponse") {
         "RequestResponse" => {}
@@ -111,13 +111,17 @@ fn tail_wanted(asked: &Asked) -> Result<bool, WireError> {
 }
 
 pub fn target(asked: &Asked, named: &Named) -> Target {
+    let context = match named.other {
+        None => access::about_call(&asked.shared, &asked.parts, &asked.principal),
+        Some(_) => access::about(&asked.shared, &asked.parts),
+    };
     Target {
-        tenant: asked.tenant.clone(),
+        tenant: named.other.as_ref().unwrap_or(&asked.tenant).clone(),
         function: FunctionName(named.name.clone()),
         qualifier: named.qualifier.clone(),
         door: crate::aws::NAME,
         caller: asked.principal.clone(),
-        context: access::about_call(&asked.shared, &asked.parts, &asked.principal),
+        context,
     }
 }
 
@@ -190,10 +194,23 @@ pub async fn run(shared: &Arc<Shared>, target: Target, event: Event) -> Result<C
 
 /// Wait, within a bound, for a function that is still being created.
 pub async fn ready(shared: &Shared, target: &Target) -> Result<(), WireError> {
+    if target.caller.tenant().is_some_and(|caller| *caller != target.tenant) {
+        let named = (target.function.as_str(), target.qualifier.as_deref());
+        match shared.platform.check(target, Trigger::Invoke) {
+            Ok(_) => return Ok(()),
+            // It was let in before it was found that there is nothing to run yet.
+            Err(fault) if fault.cause == Cause::NotFound && known(shared, target) => {}
+            Err(fault) => return Err(refused(shared, &target.caller, &target.tenant, named, fault)),
+        }
+    }
     if invocable(shared, target) {
         return Ok(());
     }
     wait_pending(shared, &target.tenant, target.function.as_str(), target.qualifier.as_deref()).await
+}
+
+fn known(shared: &Shared, target: &Target) -> bool {
+    shared.platform.function(&target.tenant, target.function.as_str()).is_some()
 }
 
 fn invocable(shared: &Shared, target: &Target) -> bool {
@@ -206,9 +223,29 @@ fn invocable(shared: &Shared, target: &Target) -> bool {
 pub fn refused(shared: &Shared, caller: &Principal, tenant: &TenantId, named: (&str, Option<&str>), fault: Fault) -> WireError {
     let (name, qualifier) = named;
     match fault.cause {
+        Cause::NotFound if caller.tenant().is_some_and(|own| own != tenant) => not_theirs(shared, caller, tenant, named),
         Cause::NotFound => not_found(shared, tenant, name, qualifier),
         _ => access::refused(caller, fault),
     }
+}
+
+/// What another account's function answers that has no policy for this caller: whether there is one is not theirs to learn.
+fn not_theirs(shared: &Shared, caller: &Principal, owner: &TenantId, (name, qualifier): (&str, Option<&str>)) -> WireError {
+    const ACTION: &str = "lambda:InvokeFunction";
+    let resource = names::qualified_arn(shared.region(), owner, name, qualifier);
+    let verdict = shared.platform.policy().explain(&model::Ask {
+        principal: caller,
+        action: ACTION,
+        resource: &resource,
+        owner,
+        resource_policy: None,
+        trust: false,
+        context: &[],
+        now_ms: shared.now_ms(),
+    });
+    let why = verdict.reason(ACTION);
+    let who = names::caller_arn(caller);
+    WireError::access_denied(format!("User: {who} is not authorized to perform: {ACTION} on resource: {resource} {why}"))
 }
 
 fn not_found(shared: &Shared, tenant: &TenantId, name: &str, qualifier: Option<&str>) -> WireError {

@@ -71,6 +71,7 @@ pub async fn handle(asked: Asked) -> Answer {
     };
     let op = Op { asked, operation, labels };
     if !operation.name.starts_with("Invoke") {
+        rate(&op)?;
         rights::authorise(&op)?;
     }
     if !operation.served {
@@ -82,6 +83,16 @@ pub async fn handle(asked: Asked) -> Answer {
         // On the heap: the way of a call is not to carry what all the others need.
         _ => Box::pin(manage(op)).await,
     }
+}
+
+/// Whether the account may ask the control plane once more in this second.
+fn rate(op: &Op) -> Result<(), WireError> {
+    let Err(early) = op.asked.platform().tenants().request(&op.asked.tenant) else { return Ok(()) };
+    Err(WireError {
+        reason: Some("CallerRateLimitExceeded"),
+        retry_after: Some(early),
+        ..WireError::new(429, "TooManyRequestsException", "Rate exceeded")
+    })
 }
 
 /// Everything but calls that wait for their answer.
@@ -157,6 +168,11 @@ impl Op {
     fn named(&self, group: Group) -> Result<Named, WireError> {
         let qualifier = self.asked.query("Qualifier");
         names::parse(self.asked.region(), &self.asked.tenant, self.label(0), qualifier.as_deref(), group)
+    }
+    /// As [`Op::named`], for calls: the function may be another account's, whose policy then decides.
+    fn called(&self) -> Result<Named, WireError> {
+        let qualifier = self.asked.query("Qualifier");
+        names::parse_of_any(self.asked.region(), &self.asked.tenant, self.label(0), qualifier.as_deref(), Group::Reader)
     }
     /// As [`Op::named`], for operations that act on a function as a whole.
     fn unqualified(&self) -> Result<Named, WireError> {

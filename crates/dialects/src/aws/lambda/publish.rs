@@ -66,6 +66,15 @@ pub fn steady(op: &Op, name: &str, row: &FunctionRow) -> Result<(), WireError> {
     }
 }
 
+/// Whether the account may have one more version.
+pub fn room(op: &Op) -> Result<(), WireError> {
+    let most = usize::try_from(op.asked.platform().tenants().quota(&op.asked.tenant).versions).unwrap_or(usize::MAX);
+    if op.asked.platform().resources().list(&op.asked.tenant, rows::VERSION, "", "", most).len() < most {
+        return Ok(());
+    }
+    Err(super::account::full(format!("an account holds at most {most} published versions")))
+}
+
 /// The version that `$LATEST` is published as: the last one when nothing changed since, else a new one and the write that makes it.
 pub fn next(
     op: &Op,
@@ -87,6 +96,8 @@ pub fn next(
             format!("a function has at most {} versions", limits::VERSIONS_MAX),
         ));
     }
+    room(op)?;
+    super::account::room(&op.asked.shared, tenant, row.latest.code_bytes, 0)?;
     row.last_version += 1;
     row.latest.revision_id = rows::new_id();
     let config = Config {

@@ -30,12 +30,13 @@ pub fn settle(shared: &Arc<Shared>, tenant: &TenantId, name: &str) {
 
 /// Take up every step that was under way when the platform last stopped.
 pub fn resume(shared: &Arc<Shared>) {
-    let tenant = &shared.settings.default_tenant;
-    for row in shared.platform.resources().list(tenant, rows::FUNCTION, "", "", usize::MAX) {
-        match rows::decode::<FunctionRow>(&row) {
-            Ok(function) if waits(&function.latest) => settle(shared, tenant, &row.key.name),
-            Ok(_) => {}
-            Err(error) => tracing::error!("{}", error.message),
+    for tenant in shared.platform.tenants().all() {
+        for row in shared.platform.resources().list(&tenant, rows::FUNCTION, "", "", usize::MAX) {
+            match rows::decode::<FunctionRow>(&row) {
+                Ok(function) if waits(&function.latest) => settle(shared, &tenant, &row.key.name),
+                Ok(_) => {}
+                Err(error) => tracing::error!("{}", error.message),
+            }
         }
     }
 }

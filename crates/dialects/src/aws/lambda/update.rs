@@ -2,7 +2,7 @@
 //! as soon as it was prepared; until then they get what ran before.
 
 use super::{
-    Answer, Op,
+    Answer, Op, account,
     config::Settings,
     create::{self, Code},
     describe::Shown,
@@ -44,7 +44,10 @@ pub async fn code(op: Op) -> Answer {
     let (shared, name) = (op.asked.shared.clone(), &*named.name);
     // Looked at before the archive is unpacked, and again when it is.
     guard(&op, name, &op.load(name)?.0, asked.revision_id.as_deref())?;
-    let package = create::store(&shared, &op.asked.tenant, asked.code.archive()?).await?;
+    let archive = asked.code.archive()?;
+    let freed = op.load(name)?.0.latest.code_bytes;
+    account::room(&shared, &op.asked.tenant, archive.len() as u64, freed)?;
+    let package = create::store(&shared, &op.asked.tenant, archive).await?;
 
     let _one = shared.writing.lock().await;
     let (mut row, expect) = op.load(name)?;
@@ -52,6 +55,7 @@ pub async fn code(op: Op) -> Answer {
     let before = row.latest.clone();
     (row.latest.code_sha256, row.latest.code_bytes) = create::code_facts(&package);
     row.latest.package = package;
+    account::room(&shared, &op.asked.tenant, row.latest.code_bytes, before.code_bytes)?;
     layers::fits(&shared, &op.asked.tenant, &row.latest)?;
     if let Some(architecture) = architecture {
         row.latest.architecture = architecture;
@@ -83,6 +87,14 @@ pub async fn configuration(op: Op) -> Answer {
     asked.refuse_unserved()?;
     let named = op.unqualified()?;
     let (shared, name) = (op.asked.shared.clone(), &*named.name);
+    // What another account shares is stored once more, which takes a while; the rest is looked at while nothing can change.
+    let layers = match &asked.layers {
+        Some(wanted) => {
+            guard(&op, name, &op.load(name)?.0, asked.revision_id.as_deref())?;
+            Some(layers::of_function(&op, wanted).await?)
+        }
+        None => None,
+    };
     let _one = shared.writing.lock().await;
     let (mut row, expect) = op.load(name)?;
     guard(&op, name, &row, asked.revision_id.as_deref())?;
@@ -92,8 +104,9 @@ pub async fn configuration(op: Op) -> Answer {
         super::rights::pass_role(&op.asked, &row.latest.role)?;
     }
     create::check_handler(&row.latest)?;
-    if let Some(wanted) = &asked.layers {
-        row.latest.layers = layers::of_function(&op, wanted)?;
+    if let Some(layers) = layers {
+        row.latest.layers = layers;
+        layers::still(&op, &row.latest)?;
         layers::fits(&shared, &op.asked.tenant, &row.latest)?;
     }
     begin(&op, &mut row, before);

@@ -1,7 +1,7 @@
 //! Log groups as resources: made and deleted, how long they keep what they hold, and their tags. A function's group is there with
 //! its first line; a row is only needed for what somebody decided.
 
-use super::{Answer, checked_group, done, done_empty, group_arn, invalid, name_of, no_group};
+use super::{Answer, checked_group, done, done_empty, group_arn, invalid, name_of, no_group, own};
 use crate::aws::{
     fault::WireError,
     json,
@@ -119,19 +119,22 @@ async fn retain(asked: &Asked, members: &Members, days: Option<u32>) -> Answer {
 }
 
 /// A group's name, from the ARN of a resource or a group's own name.
-fn tagged(members: &Members) -> Result<&str, WireError> {
+fn tagged<'a>(asked: &Asked, members: &'a Members) -> Result<&'a str, WireError> {
+    if members.resource_arn.as_deref().is_some_and(|arn| !own(asked, arn)) {
+        return Err(no_group());
+    }
     let given = members.log_group_name.as_deref().or(members.resource_arn.as_deref().map(name_of));
     checked_group(given)
 }
 
 pub fn list_tags(asked: &Asked) -> Answer {
     let members: Members = json::members(&asked.body)?;
-    done(&json!({ "tags": load(asked, tagged(&members)?)?.tags }))
+    done(&json!({ "tags": load(asked, tagged(asked, &members)?)?.tags }))
 }
 
 pub async fn tag(asked: &Asked) -> Answer {
     let members: Members = json::members(&asked.body)?;
-    let name = tagged(&members)?;
+    let name = tagged(asked, &members)?;
     let tags = tags_of(members.tags.clone().ok_or_else(|| invalid("tags: must be given"))?)?;
     if tags.is_empty() {
         return Err(invalid("tags: at least one must be given"));
@@ -146,7 +149,7 @@ pub async fn tag(asked: &Asked) -> Answer {
 
 pub async fn untag(asked: &Asked) -> Answer {
     let members: Members = json::members(&asked.body)?;
-    let name = tagged(&members)?;
+    let name = tagged(asked, &members)?;
     let listed = members.tags.clone().map(serde_json::from_value::<Vec<String>>).transpose();
     let listed = listed.map_err(|e| WireError::serialization(format!("tags: {e}")))?;
     let keys = members.tag_keys.clone().or(listed).ok_or_else(|| invalid("the keys of the tags must be given"))?;

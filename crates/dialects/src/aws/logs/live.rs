@@ -9,7 +9,7 @@ use crate::aws::{
 };
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
-use model::{Frame, event::ReplyBody, log::LogLine};
+use model::{Cause, Frame, event::ReplyBody, log::LogLine};
 use serde_json::{Value, json};
 use std::{collections::VecDeque, time::Duration};
 use tokio::{
@@ -56,7 +56,10 @@ pub fn start(asked: &Asked) -> Result<Reply, WireError> {
         identifiers.iter().map(|i| (name_of(i).to_owned(), group_arn(asked, name_of(i)))).collect();
     let names: Vec<String> = groups.iter().map(|g| g.0.clone()).collect();
     // A group appears with its first record; waiting for a function's first words is the reason to tail.
-    let lines = asked.platform().logs().follow(&asked.tenant, &names);
+    let lines = asked.platform().logs().follow(&asked.tenant, &names).map_err(|fault| match fault.cause {
+        Cause::Exhausted => WireError::new(400, "LimitExceededException", fault.message),
+        _ => fault.into(),
+    })?;
     let opening = json!({
         "requestId": asked.id.to_string(), "sessionId": uuid::Uuid::new_v4().to_string(), "logGroupIdentifiers": identifiers,
         "logStreamNames": streams, "logStreamNamePrefixes": prefixes, "logEventFilterPattern": pattern,

@@ -149,8 +149,14 @@ struct Members {
 }
 
 impl Members {
+    /// A group that an ARN says is another account's is none here, whatever own one has its name.
     fn read(asked: &Asked) -> Result<Self, WireError> {
-        json::members(&asked.body)
+        let members: Self = json::members(&asked.body)?;
+        let named = members.log_group_identifier.iter().chain(members.log_group_identifiers.iter().flatten());
+        match named.into_iter().all(|identifier| own(asked, identifier)) {
+            true => Ok(members),
+            false => Err(no_group()),
+        }
     }
 
     fn limit(&self, most: usize) -> Result<usize, WireError> {
@@ -171,6 +177,12 @@ impl Members {
         let name = given.ok_or_else(|| invalid("logGroupName: a log group must be named"))?;
         if groups::exists(asked, name) { Ok(name.to_owned()) } else { Err(no_group()) }
     }
+}
+
+/// Whether an identifier can be of the sender's account: a plain name always is.
+fn own(asked: &Asked, identifier: &str) -> bool {
+    let account = identifier.split_once(":log-group:").map(|(place, _)| place.rsplit(':').next().unwrap_or_default());
+    account.is_none_or(|account| account == asked.tenant.as_str())
 }
 
 /// A group's name, from its ARN or itself.

@@ -12,7 +12,7 @@ use crate::aws::{
     shared::{Asked, Committed},
     xml,
 };
-use model::{Expect, Holder, Principal, Write};
+use model::{Expect, Holder, Principal, TenantId, Write};
 use std::sync::Arc;
 
 /// Sessions of an account that are kept at a time; one that has expired makes room.
@@ -99,7 +99,6 @@ pub async fn role(asked: &Asked, form: &Form) -> Result<Reply, WireError> {
     }
     let session = word(form, "RoleSessionName", "roleSessionName", 64)?;
     let arn = parameter(form, "RoleArn").unwrap_or_default();
-    let prefix = format!("arn:aws:iam::{}:role/", asked.tenant);
     if arn.len() < 20 || arn.len() > 2048 || !arn.starts_with("arn:") {
         return Err(invalid(format!("{} is invalid", arn.chars().take(64).collect::<String>())));
     }
@@ -111,18 +110,24 @@ pub async fn role(asked: &Asked, form: &Form) -> Result<Reply, WireError> {
     let wanted = duration(form, HOUR_S, 43_200)?;
     let policies = policies(asked, form)?;
     let _one = asked.shared.writing.lock().await;
-    let name = arn.strip_prefix(&*prefix).map(names::role_name);
+    // Of this account or of another one here, whose trust policy then has to name this caller.
+    let (owner, path) = match arn.strip_prefix("arn:aws:iam::").and_then(|rest| rest.split_once(":role/")) {
+        Some((account, path)) if names::account_id(account) => (TenantId::new(account), Some(path)),
+        _ => (asked.tenant.clone(), None),
+    };
+    let name = path.map(names::role_name);
     let row: Option<RoleRow> = match name {
-        Some(name) => asked.shared.row(&asked.tenant, rows::ROLE, name)?,
+        Some(name) => asked.shared.row(&owner, rows::ROLE, name)?,
         None => None,
     };
-    let row = row.filter(|r| name.is_some_and(|name| arn.strip_prefix(&*prefix) == Some(&format!("{}{name}", &r.path[1..]))));
+    let row = row.filter(|r| name.is_some_and(|name| path == Some(&format!("{}{name}", &r.path[1..]))));
     // A role that isn't there trusts nobody; whether it is there is not for everybody to learn.
     let trust: Option<Arc<str>> = row.as_ref().map(|r| r.trust.as_str().into());
     let mut question = Question::new("sts:AssumeRole", arn).keys([("sts:RoleSessionName", &*session)]);
     question = question.keys(parameter(form, "ExternalId").map(|id| ("sts:ExternalId", id)));
     question.resource_policy = trust.as_ref();
     question.trust = true;
+    question.owner = Some(&owner);
     access::control(asked, question).map_err(denied)?;
     let (Some(row), Some(name)) = (row, name) else {
         let who = names::caller_arn(&asked.principal);
@@ -139,11 +144,11 @@ pub async fn role(asked: &Asked, form: &Form) -> Result<Reply, WireError> {
     }
     let packed = policies.iter().map(String::len).sum::<usize>();
     let holder = SessionHolder::Role { name: name.to_owned(), id: row.id.clone(), session: session.clone() };
-    let given = give(asked, holder, policies, wanted).await?;
+    let given = give(asked, &owner, holder, policies, wanted).await?;
     let mut out = given;
     out.push_str("<AssumedRoleUser>");
     xml::element(&mut out, "AssumedRoleId", &format!("{}:{session}", row.id));
-    xml::element(&mut out, "Arn", &format!("arn:aws:sts::{}:assumed-role/{name}/{session}", asked.tenant));
+    xml::element(&mut out, "Arn", &format!("arn:aws:sts::{}:assumed-role/{name}/{session}", owner));
     out.push_str("</AssumedRoleUser>");
     if packed > 0 {
         xml::element(&mut out, "PackedPolicySize", &(packed * 100 / POLICY_CHARS_MAX).clamp(1, 100).to_string());
@@ -165,18 +170,24 @@ pub async fn own(asked: &Asked, form: &Form) -> Result<Reply, WireError> {
     }
     let wanted = duration(form, most.min(12 * HOUR_S), 36 * HOUR_S)?.min(most);
     let _one = asked.shared.writing.lock().await;
-    let out = give(asked, holder, Vec::new(), wanted).await?;
+    let out = give(asked, &asked.tenant, holder, Vec::new(), wanted).await?;
     Ok(xml::success("GetSessionToken", NAMESPACE, Some(&out), &asked.id.to_string()))
 }
 
 /// A new session, stored, as `<Credentials>`.
-async fn give(asked: &Asked, holder: SessionHolder, policies: Vec<String>, seconds: u64) -> Result<String, WireError> {
+async fn give(
+    asked: &Asked,
+    tenant: &TenantId,
+    holder: SessionHolder,
+    policies: Vec<String>,
+    seconds: u64,
+) -> Result<String, WireError> {
     let now = asked.shared.now_ms();
-    let mut writes = room(asked, now)?;
+    let mut writes = room(asked, tenant, now)?;
     let id = new_key_id("ASIA")?;
     let expires_ms = now + seconds * 1000;
     let row = SessionRow { secret: iam::secret(40)?, token: iam::secret(256)?, holder, policies, issued_ms: now, expires_ms };
-    writes.push(rows::put(&asked.tenant, rows::SESSION, &id, &row, Expect::Absent));
+    writes.push(rows::put(tenant, rows::SESSION, &id, &row, Expect::Absent));
     asked.shared.commit(writes).await?;
     let mut out = String::from("<Credentials>");
     xml::element(&mut out, "AccessKeyId", &id);
@@ -188,10 +199,10 @@ async fn give(asked: &Asked, holder: SessionHolder, policies: Vec<String>, secon
 }
 
 /// Expired sessions go; with none to go and as many there as are kept, there is no room.
-fn room(asked: &Asked, now_ms: u64) -> Result<Vec<Write>, WireError> {
+fn room(asked: &Asked, tenant: &TenantId, now_ms: u64) -> Result<Vec<Write>, WireError> {
     /// In one commit.
     const PURGED_MAX: usize = 1000;
-    let all = asked.platform().resources().list(&asked.tenant, rows::SESSION, "", "", SESSIONS_MAX);
+    let all = asked.platform().resources().list(tenant, rows::SESSION, "", "", SESSIONS_MAX);
     if all.len() < SESSIONS_MAX && all.len() % PURGE_EVERY != PURGE_EVERY - 1 {
         return Ok(Vec::new());
     }
@@ -199,7 +210,7 @@ fn room(asked: &Asked, now_ms: u64) -> Result<Vec<Write>, WireError> {
     const GRACE_MS: u64 = 24 * 3_600_000;
     let gone = |grace: u64| {
         let expired = all.iter().filter(|row| rows::decode::<SessionRow>(row).map_or(true, |s| s.expires_ms + grace <= now_ms));
-        expired.take(PURGED_MAX).map(|row| rows::delete(&asked.tenant, rows::SESSION, &*row.key.name)).collect::<Vec<_>>()
+        expired.take(PURGED_MAX).map(|row| rows::delete(tenant, rows::SESSION, &*row.key.name)).collect::<Vec<_>>()
     };
     let mut writes = gone(GRACE_MS);
     if writes.is_empty() && all.len() >= SESSIONS_MAX {

@@ -36,7 +36,7 @@ impl Bench {
 async fn h16_an_account_holds_so_many_functions() {
     let bench = Bench::new().await;
     bench.function("f").await;
-    bench.copy(rows::FUNCTION, "f", (1..limits::FUNCTIONS_MAX).map(|n| format!("g{n}"))).await;
+    bench.copy(rows::FUNCTION, "f", (1..model::Quota::default().functions).map(|n| format!("g{n}"))).await;
     bench.full(F, creation("one-more")).await;
     assert_eq!(bench.lambda("GET", &format!("{F}/one-more"), "").await.status, 404);
     // What is there can still be changed, and makes room when it goes.

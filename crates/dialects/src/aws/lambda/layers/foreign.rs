@@ -38,16 +38,15 @@ pub fn row(shared: &Shared, tenant: &TenantId, arn: &str) -> Result<Option<Layer
 }
 
 /// From now on this archive stands for that layer version. Functions that have it already keep what they have.
-pub async fn map_layer(platform: &dyn Platform, arn: &str, archive: Bytes) -> Result<Mapped, Fault> {
+pub async fn map_layer(platform: &dyn Platform, tenant: &TenantId, arn: &str, archive: Bytes) -> Result<Mapped, Fault> {
     let settings = platform.settings();
-    let tenant = &settings.default_tenant;
     let parsed = named::parse(arn).filter(|a| a.version.is_some()).ok_or_else(|| {
         Fault::invalid(format!("{arn:?} is no ARN of a layer version"))
             .hint("it looks like arn:aws:lambda:us-east-1:123456789012:layer:NAME:1")
     })?;
     if parsed.account == tenant.as_str() && parsed.region == &*settings.region {
         let publish = format!("publish it: myna layer publish {} PATH", parsed.name);
-        return Err(Fault::invalid(format!("{arn} is a layer of this platform's own account")).hint(publish));
+        return Err(Fault::invalid(format!("{arn} is a layer of the account's own")).hint(publish));
     }
     let key = Key::new(tenant, rows::LAYER_MAP, arn);
     let resources = platform.resources();
@@ -63,8 +62,7 @@ pub async fn map_layer(platform: &dyn Platform, arn: &str, archive: Bytes) -> Re
 }
 
 /// Every one, by ARN.
-pub fn mapped_layers(platform: &dyn Platform) -> Result<Vec<Mapped>, Fault> {
-    let tenant = &platform.settings().default_tenant;
+pub fn mapped_layers(platform: &dyn Platform, tenant: &TenantId) -> Result<Vec<Mapped>, Fault> {
     let all = platform.resources().list(tenant, rows::LAYER_MAP, "", "", usize::MAX);
     let one = |row: &model::Resource| {
         let read: LayerMapRow = rows::decode(row).map_err(|e| Fault::internal(e.message))?;

@@ -67,7 +67,7 @@ pub fn list(op: &Op) -> Answer {
         let mut item = Map::new();
         item.insert("LayerName".into(), name.as_str().into());
         item.insert("LayerArn".into(), layer_arn(op.asked.region(), &op.asked.tenant, &name).into());
-        item.insert("LatestMatchingVersion".into(), Value::Object(shown(op, &name, &version)));
+        item.insert("LatestMatchingVersion".into(), Value::Object(shown(op, &op.asked.tenant, &name, &version)));
         (name, Value::Object(item))
     });
     let (items, next) = page(items, &after, size);
@@ -83,7 +83,7 @@ pub fn versions(op: &Op) -> Answer {
     all.retain(|v| filter.shows(v));
     let items = all.into_iter().rev().map(|v| {
         // Names that sort as what is shown.
-        (format!("{:020}", u64::MAX - v.number), Value::Object(shown(op, &name, &v)))
+        (format!("{:020}", u64::MAX - v.number), Value::Object(shown(op, &op.asked.tenant, &name, &v)))
     });
     let (items, next) = page(items, &after, size);
     done(op, "LayerVersions", items, next)

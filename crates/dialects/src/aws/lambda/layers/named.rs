@@ -1,13 +1,14 @@
 //! How requests name a layer: by its name or its ARN, and a version by a number besides or by an ARN that ends in one.
 
-use super::super::Op;
+use super::super::{Op, policy::document};
 use crate::aws::{
     check::Checks,
     fault::WireError,
     names::{account_id, all_digits, word},
     rows::{self, LayerVersionRow},
 };
-use model::{Expect, TenantId};
+use model::{Ask, Expect, TenantId};
+use std::sync::Arc;
 
 const NAME_LENGTH_MAX: usize = 140;
 const NAME_PATTERN: &str = r"(arn:[a-zA-Z0-9-]+:lambda:[a-zA-Z0-9-]+:\d{12}:layer:[a-zA-Z0-9-_]+)|[a-zA-Z0-9-_]+";
@@ -63,6 +64,33 @@ impl Op {
         let Some(arn) = arn else { return Ok(text.to_owned()) };
         self.own(&arn, text)?;
         Ok(arn.name.to_owned())
+    }
+
+    /// A version that another account here has, when its policy lets this caller use it.
+    pub(super) fn shared_version(
+        &self,
+        arn: &LayerArn<'_>,
+        text: &str,
+    ) -> Result<Option<(TenantId, LayerVersionRow)>, WireError> {
+        let owner = TenantId::new(arn.account);
+        let Some(number) = arn.version.filter(|_| owner != self.asked.tenant && arn.region == self.asked.region()) else {
+            return Ok(None);
+        };
+        let name = rows::version_name(arn.name, number);
+        let row: Option<LayerVersionRow> = self.asked.shared.row(&owner, rows::LAYER_VERSION, &name)?;
+        let Some(version) = row.filter(|version| !version.policy.is_empty()) else { return Ok(None) };
+        let policy = Arc::from(document(&version.policy));
+        let allowed = self.asked.platform().policy().decide(&Ask {
+            principal: &self.asked.principal,
+            action: "lambda:GetLayerVersion",
+            resource: text,
+            owner: &owner,
+            resource_policy: Some(&policy),
+            trust: false,
+            context: &[],
+            now_ms: self.asked.shared.now_ms(),
+        });
+        Ok(allowed.allowed().then_some((owner, version)))
     }
 
     /// What is somebody else's, or elsewhere, is not to be had here.

@@ -1,5 +1,5 @@
-//! Who else may use a layer version: AddLayerVersionPermission, GetLayerVersionPolicy, RemoveLayerVersionPermission. Kept and shown;
-//! there is no other account here that could ask.
+//! Who else may use a layer version: AddLayerVersionPermission, GetLayerVersionPolicy, RemoveLayerVersionPermission. Asked
+//! when an account names a version of another one.
 
 use super::{
     super::{Answer, Op, policy::document},

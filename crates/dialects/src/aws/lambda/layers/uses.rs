@@ -33,13 +33,19 @@ pub fn check(wanted: &[String], checks: &mut Checks) {
 }
 
 /// The layers that these ARNs name, in their order.
-pub fn of_function(op: &Op, wanted: &[String]) -> Result<Vec<Layer>, WireError> {
+pub async fn of_function(op: &Op, wanted: &[String]) -> Result<Vec<Layer>, WireError> {
     if wanted.len() > limits::LAYERS_PER_FUNCTION_MAX {
         return Err(WireError::invalid(format!("Cannot reference more than {} layers.", limits::LAYERS_PER_FUNCTION_MAX)));
     }
     let mut layers: Vec<Layer> = Vec::with_capacity(wanted.len());
     for text in wanted {
-        let package = package(op, text)?;
+        let package = match meant(op, text)? {
+            Meant::Own(package) => package,
+            Meant::Shared(owner, package) => {
+                // The function keeps it, whatever its owner does to it afterwards.
+                op.asked.platform().packages().adopt(&owner, &package, &op.asked.tenant).await?
+            }
+        };
         let layer = |arn: &str| arn.rsplit_once(':').map(|(layer, _)| layer.to_owned());
         if let Some(other) = layers.iter().find(|l| layer(&l.arn) == layer(text)) {
             return Err(WireError::invalid(format!(
@@ -56,29 +62,42 @@ pub fn of_function(op: &Op, wanted: &[String]) -> Result<Vec<Layer>, WireError> 
 /// deleted meanwhile leaves content that nobody holds.
 pub fn still(op: &Op, config: &Config) -> Result<(), WireError> {
     for layer in &config.layers {
-        if package(op, &layer.arn)? != layer.package {
+        let (Meant::Own(package) | Meant::Shared(_, package)) = meant(op, &layer.arn)?;
+        if package.digest() != layer.package.digest() {
             return Err(WireError::conflict(format!("Layer version {} was changed meanwhile.", layer.arn)));
         }
     }
     Ok(())
 }
 
-fn package(op: &Op, text: &str) -> Result<Package, WireError> {
+/// What an ARN of a layer version means to an account.
+enum Meant {
+    /// It lies with the account's own packages.
+    Own(Package),
+    /// Another account here has it, and lets this one use it.
+    Shared(TenantId, Package),
+}
+
+fn meant(op: &Op, text: &str) -> Result<Meant, WireError> {
     // Checked before: all are whole.
     let Some((arn, number)) = whole(text) else { return Err(WireError::invalid(format!("{text} is no layer version"))) };
     let (tenant, region) = (&op.asked.tenant, op.asked.region());
     if arn.account == tenant.as_str() && arn.region == region {
         let found = op.stored(arn.name, number)?;
         let found = found.ok_or_else(|| WireError::invalid(format!("Layer version {text} does not exist.")))?;
-        return Ok(found.version.package);
+        return Ok(Meant::Own(found.version.package));
     }
     if let Some(row) = foreign::row(&op.asked.shared, tenant, text)? {
-        return Ok(row.package);
+        return Ok(Meant::Own(row.package));
+    }
+    if let Some((owner, version)) = op.shared_version(&arn, text)? {
+        return Ok(Meant::Shared(owner, version.package));
     }
     let whose = if arn.account == tenant.as_str() {
         format!("Layers are not in the same region as the function. Layers are expected to be in region {region}.")
     } else {
-        format!("Layer version {text} belongs to another account, which this platform doesn't reach.")
+        // One that isn't shared and one that isn't there look the same.
+        format!("Layer version {text} belongs to another account, which doesn't share it or which this platform doesn't reach.")
     };
     Err(WireError::invalid(format!("{whose} To say what stands for it here: {}", foreign::command(text))))
 }

@@ -1,7 +1,7 @@
 //! PublishLayerVersion, GetLayerVersion, GetLayerVersionByArn, DeleteLayerVersion.
 
 use super::{
-    super::{Answer, Op, config, create, no_content, stamp},
+    super::{Answer, Op, account, config, create, no_content, stamp},
     foreign,
     named::{self, layer_arn, version_arn},
 };
@@ -11,7 +11,7 @@ use crate::aws::{
     limits,
     rows::{self, LayerRow, LayerVersionRow},
 };
-use model::{Expect, Package};
+use model::{Expect, Package, TenantId};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -91,6 +91,7 @@ pub async fn publish(op: Op) -> Answer {
     let name = op.layer()?;
     let (shared, tenant) = (op.asked.shared.clone(), op.asked.tenant.clone());
     let archive = asked.content.unwrap_or_default().archive()?;
+    account::room(&shared, &tenant, archive.len() as u64, 0)?;
     let package = create::store(&shared, &tenant, archive).await?;
 
     let _one = shared.writing.lock().await;
@@ -104,6 +105,7 @@ pub async fn publish(op: Op) -> Answer {
         Some(row) => (rows::decode::<LayerRow>(&row)?, Expect::Revision(row.revision)),
         None => (LayerRow::default(), Expect::Absent),
     };
+    account::room(&shared, &tenant, create::code_facts(&package).1, 0)?;
     layer.last_version += 1;
     let (code_sha256, _) = create::code_facts(&package);
     let version = LayerVersionRow {
@@ -124,12 +126,18 @@ pub async fn publish(op: Op) -> Answer {
             rows::put(&tenant, rows::LAYER_VERSION, rows::version_name(&name, version.number), &version, Expect::Absent),
         ])
         .await?;
-    op.done(&shown_whole(&op, &name, &version)?)
+    op.done(&shown_whole(&op, &tenant, &name, &version)?)
 }
 
 pub fn get(op: &Op) -> Answer {
+    if let (Some(layer), Ok(number)) = (named::parse(op.label(0)).filter(|layer| layer.version.is_none()), op.number()) {
+        let (text, arn) = (format!("{}:{number}", op.label(0)), named::LayerArn { version: Some(number), ..layer });
+        if let Some((owner, version)) = op.shared_version(&arn, &text)? {
+            return op.done(&shown_whole(op, &owner, arn.name, &version)?);
+        }
+    }
     let found = op.layer_version(|_| WireError::not_found("The resource you requested does not exist."))?;
-    op.done(&shown_whole(op, &found.name, &found.version)?)
+    op.done(&shown_whole(op, &op.asked.tenant, &found.name, &found.version)?)
 }
 
 pub fn by_arn(op: &Op) -> Answer {
@@ -140,11 +148,14 @@ pub fn by_arn(op: &Op) -> Answer {
         return Err(checks.into_result().expect_err("just refused"));
     };
     if let Err(denied) = op.own(&arn, &text) {
+        if let Some((owner, version)) = op.shared_version(&arn, &text)? {
+            return op.done(&shown_whole(op, &owner, arn.name, &version)?);
+        }
         // What stands for it here is shown under its own ARN.
         let row = foreign::row(&op.asked.shared, &op.asked.tenant, &text)?.ok_or(denied)?;
         let (layer, _) = text.rsplit_once(':').unwrap_or_default();
         let mut out = Map::new();
-        out.insert("Content".into(), content(op, &row.package, &create::code_facts(&row.package).0)?);
+        out.insert("Content".into(), content(op, &op.asked.tenant, &row.package, &create::code_facts(&row.package).0)?);
         out.insert("LayerArn".into(), layer.into());
         out.insert("LayerVersionArn".into(), (&*text).into());
         out.insert("CreatedDate".into(), stamp(row.created_ms).into());
@@ -153,7 +164,7 @@ pub fn by_arn(op: &Op) -> Answer {
     }
     let found = op.stored(arn.name, number)?;
     let found = found.ok_or_else(|| WireError::not_found("The resource you requested does not exist."))?;
-    op.done(&shown_whole(op, &found.name, &found.version)?)
+    op.done(&shown_whole(op, &op.asked.tenant, &found.name, &found.version)?)
 }
 
 /// Deleting what isn't there is no error.
@@ -169,9 +180,9 @@ pub async fn delete(op: Op) -> Answer {
 }
 
 /// As lists show it.
-pub fn shown(op: &Op, name: &str, version: &LayerVersionRow) -> Map<String, Value> {
+pub fn shown(op: &Op, owner: &TenantId, name: &str, version: &LayerVersionRow) -> Map<String, Value> {
     let mut out = Map::new();
-    out.insert("LayerVersionArn".into(), version_arn(op.asked.region(), &op.asked.tenant, name, version.number).into());
+    out.insert("LayerVersionArn".into(), version_arn(op.asked.region(), owner, name, version.number).into());
     out.insert("Version".into(), version.number.into());
     out.insert("Description".into(), version.description.as_str().into());
     out.insert("CreatedDate".into(), stamp(version.created_ms).into());
@@ -187,17 +198,17 @@ pub fn shown(op: &Op, name: &str, version: &LayerVersionRow) -> Map<String, Valu
     out
 }
 
-fn shown_whole(op: &Op, name: &str, version: &LayerVersionRow) -> Result<Value, WireError> {
-    let mut out = shown(op, name, version);
-    out.insert("LayerArn".into(), layer_arn(op.asked.region(), &op.asked.tenant, name).into());
-    out.insert("Content".into(), content(op, &version.package, &version.code_sha256)?);
+fn shown_whole(op: &Op, owner: &TenantId, name: &str, version: &LayerVersionRow) -> Result<Value, WireError> {
+    let mut out = shown(op, owner, name, version);
+    out.insert("LayerArn".into(), layer_arn(op.asked.region(), owner, name).into());
+    out.insert("Content".into(), content(op, owner, &version.package, &version.code_sha256)?);
     Ok(Value::Object(out))
 }
 
-fn content(op: &Op, package: &Package, sha256: &str) -> Result<Value, WireError> {
+fn content(op: &Op, owner: &TenantId, package: &Package, sha256: &str) -> Result<Value, WireError> {
     let Package::Unpacked { bytes, .. } = package;
     // A capability: whoever has it may read the archive until it expires.
-    let link = op.asked.platform().packages().link(&op.asked.tenant, package.digest())?;
+    let link = op.asked.platform().packages().link(owner, package.digest())?;
     let location = format!("{}://{}/_code/{link}", op.asked.shared.settings.aws_scheme, op.asked.shared.settings.aws_authority);
     Ok(json!({ "Location": location, "CodeSha256": sha256, "CodeSize": bytes }))
 }
