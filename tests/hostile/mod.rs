@@ -8,6 +8,7 @@ mod doors;
 mod inside;
 mod requests;
 mod sandbox;
+mod secrets;
 mod signatures;
 
 use myna_tests::Test;
@@ -22,4 +23,5 @@ pub const ALL: &[&[Test]] = &[
     signatures::ALL,
     documents::ALL,
     sandbox::ALL,
+    secrets::ALL,
 ];

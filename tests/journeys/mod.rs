@@ -22,6 +22,7 @@ mod plain_user;
 mod runtimes;
 mod sdk;
 mod sealing;
+pub mod secrets;
 mod settings;
 mod shims;
 mod streams;
@@ -62,6 +63,7 @@ pub const ALL: &[&[Test]] = &[
     console::ALL,
     directory::ALL,
     sealing::ALL,
+    secrets::ALL,
     operations::ALL,
     audit::ALL,
     tenants::ALL,

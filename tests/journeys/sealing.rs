@@ -1,12 +1,13 @@
 //! What lies on the disk is sealed: a copied directory gives nothing away, and nothing is lost with the right key.
 
-use myna_tests::{Options, Platform, Result, Test, ensure, json, tests};
+use myna_tests::{Options, Platform, Result, Test, Value, binary, ensure, json, soon, tests};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 pub const ALL: &[Test] = tests![
     nothing_of_a_function_is_found_on_the_disk,
     without_its_key_a_directory_is_refused_and_with_the_exported_one_opened,
     an_unsealed_directory_says_so_and_is_sealed_at_a_later_start,
+    a_passphrase_is_asked_for_at_a_terminal_and_nowhere_else,
 ];
 
 const CODE: &str = "marker-in-the-code";
@@ -61,6 +62,9 @@ fn nothing_of_a_function_is_found_on_the_disk() -> Result<()> {
     ensure!(myna.verb(&["seal", "status"])?["generation"] == 1);
     ensure!(myna.cli(&["seal", "rotate"])?.status.success());
     ensure!(myna.verb(&["seal", "status"])?["generation"] == 2);
+    // Sealed again beside everything else.
+    let again = || myna.verb(&["seal", "status"]).is_ok_and(|s| s["again_of"].as_u64() > Some(0) && s["again"] == s["again_of"]);
+    ensure!(soon(again), "{}", myna.verb(&["seal", "status"])?);
     myna.kill()?;
     nothing_is_found(&myna, &secret)?;
     myna.start_again()?;
@@ -120,6 +124,12 @@ fn an_unsealed_directory_says_so_and_is_sealed_at_a_later_start() -> Result<()> 
     ensure!(
         status["sealed"] == "no (--no-seal)" && status["warnings"].to_string().contains("nothing in the directory is sealed")
     );
+    let doctor = |myna: &Platform| -> Result<Value> {
+        let found: Value = serde_json::from_slice(&myna.cli(&["doctor", "--json"])?.stdout)?;
+        Ok(found.as_array().into_iter().flatten().find(|f| f["what"] == "sealing").cloned().unwrap_or_default())
+    };
+    let found = doctor(&myna)?;
+    ensure!(found["state"] == "weaker" && found["mend"].to_string().contains("--no-seal"), "{found}");
     ensure!(!holding(&myna.dir(), VARIABLE)?.is_empty() && !holding(&myna.dir(), BODY)?.is_empty());
     myna.kill()?;
     myna.set_args(&[]);
@@ -127,5 +137,74 @@ fn an_unsealed_directory_says_so_and_is_sealed_at_a_later_start() -> Result<()> 
     nothing_is_found(&myna, &secret)?;
     ensure!(myna.keys().secret == secret, "the credentials are the same");
     ensure!(myna.function("f").call(json!({}))? == json!([VARIABLE, 0]));
+    ensure!(doctor(&myna)?["state"] == "ok");
+    Ok(())
+}
+
+/// Starts a platform at a terminal of its own, answers what it asks, and gives what the terminal showed and how it ended. One that
+/// serves is stopped.
+const AT_A_TERMINAL: &str = r#"
+import os, pty, select, signal, sys, time
+answers, command = sys.argv[1].split('|'), sys.argv[2:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(command[0], command)
+shown, until = b'', time.time() + 60
+def read(text):
+    global shown
+    while text not in shown and time.time() < until:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                more = os.read(terminal, 4096)
+            except OSError:
+                return False
+            if not more:
+                return False
+            shown += more
+    return text in shown
+for question, answer in zip((b'passphrase of', b'the same again'), answers):
+    if not read(question):
+        break
+    os.write(terminal, answer.encode() + b'\n')
+if read(b'"ready":true'):
+    os.kill(pid, signal.SIGTERM)
+while read(b'\0never\0'):
+    pass
+status = os.waitpid(pid, 0)[1]
+print(os.waitstatus_to_exitcode(status))
+sys.stdout.write(shown.decode('utf-8', 'replace'))
+"#;
+
+fn a_passphrase_is_asked_for_at_a_terminal_and_nowhere_else() -> Result<()> {
+    const WORDS: &str = "correct horse battery";
+    let mut myna = Platform::prepare(Options { args: vec!["--passphrase".into()], ..Options::default() })?;
+    let start = |answers: &[&str]| -> Result<(String, String)> {
+        let mut c = std::process::Command::new("setsid");
+        c.args(["python3", "-c", AT_A_TERMINAL, &answers.join("|")]).arg(binary()?).arg("up").arg("--dir").arg(myna.dir());
+        c.args(["--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", "--json", "--passphrase"]).env("HOME", myna.home());
+        let out = c.current_dir(myna.home()).output()?;
+        ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let said = String::from_utf8(out.stdout)?;
+        let (ended, shown) = said.split_once('\n').unwrap_or_default();
+        ensure!(!shown.contains(WORDS), "the terminal shows it: {shown}");
+        Ok((ended.to_owned(), shown.to_owned()))
+    };
+    let (ended, shown) = start(&[WORDS, "another one, by mistake"])?;
+    ensure!(ended == "2" && shown.contains("not the same"), "{ended}: {shown}");
+    let (ended, shown) = start(&["short", "short"])?;
+    ensure!(ended != "0" && shown.contains("12 bytes or more"), "{ended}: {shown}");
+    let (ended, shown) = start(&[WORDS, WORDS])?;
+    ensure!(ended == "0" && shown.contains("\"ready\":true"), "{ended}: {shown}");
+    // The directory has its keys, so that it is asked once; a wrong one opens nothing.
+    let (ended, shown) = start(&["not what it was sealed with"])?;
+    ensure!(ended != "0" && shown.contains("is not the key that it is sealed with"), "{ended}: {shown}");
+    let (ended, shown) = start(&[WORDS])?;
+    ensure!(ended == "0" && !shown.contains("the same again"), "{ended}: {shown}");
+    let found = holding(&myna.dir(), WORDS)?;
+    ensure!(found.is_empty(), "{found:?}");
+    // Without a terminal it says what else there is.
+    myna.set_through(&["setsid".into(), "--wait".into()]);
+    ensure!(!myna.refused()?.success());
+    ensure!(myna.log().contains("no terminal to ask at") && myna.log().contains("--passphrase-file"), "{}", myna.log());
     Ok(())
 }

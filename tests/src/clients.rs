@@ -4,8 +4,9 @@ use crate::{Platform, skip};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::{
+    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 /// Debian's, never a version manager's shim.
@@ -106,6 +107,16 @@ impl Platform {
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
         let mut c = self.client(&self.program()?);
         c.args(arguments).env("MYNA_DIR", self.dir()).output().context("can't start myna")
+    }
+
+    /// The same with something on its standard input.
+    pub fn cli_with(&self, arguments: &[&str], input: &[u8]) -> Result<Output> {
+        let mut c = self.client(&self.program()?);
+        c.args(arguments).env("MYNA_DIR", self.dir()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = c.spawn().context("can't start myna")?;
+        // One that refuses reads nothing of it.
+        let _ = child.stdin.take().expect("its standard input is piped").write_all(input);
+        child.wait_with_output().context("myna was lost")
     }
 
     /// What a verb says with `--json`.

@@ -7,9 +7,11 @@ use crate::{
 };
 use model::{
     Cause, Fault, InstanceId, Mono, RevisionId, Unit,
+    limits::SECRETS_PER_FUNCTION_BYTES_MAX,
     log::Line,
     ports::{Contract, Runtime, Session, Slots, StartPlan},
     sandbox::{Exit, Group, Mount, ProcSpec, Spec},
+    secret::SecretState,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
@@ -38,7 +40,7 @@ impl Engine {
     pub(crate) async fn start(self: Arc<Self>, id: InstanceId, revision: RevisionId, provisioned: bool) {
         let unit = self.lock().pools.unit(revision);
         let Some(unit) = unit else { return self.gone(id) };
-        let outcome = match self.open_circuit(revision).or_else(|| self.quarantined(&unit)) {
+        let outcome = match self.open_circuit(revision).or_else(|| self.quarantined(&unit)).or_else(|| without_secret(&unit)) {
             Some(fault) => Err((id, fault.into())),
             None => self.bring_up(id, &unit, provisioned).await,
         };
@@ -297,6 +299,23 @@ impl Engine {
         self.settle(live, unit).await;
         Ok(session)
     }
+}
+
+/// A variable has no value: its secret was deleted, or is none that it can have. The message has what to do, since it is all that a
+/// caller is shown of a start that failed.
+fn without_secret(unit: &Unit) -> Option<Fault> {
+    unit.secrets.iter().find_map(|used| {
+        let secret = &used.secret;
+        let why = match used.state {
+            SecretState::Version(_) => return None,
+            SecretState::Missing => format!("which isn't there; make it with: myna secret put {secret}"),
+            SecretState::Damaged => format!("whose value can't be read; put it again with: myna secret put {secret}"),
+            SecretState::TooLarge => {
+                format!("with which its secrets have more than {SECRETS_PER_FUNCTION_BYTES_MAX} bytes together; make it shorter")
+            }
+        };
+        Some(Fault::new(Cause::InitFailed, format!("the variable {} is the secret {secret}, {why}", used.variable)))
+    })
 }
 
 type BroughtUp = Result<(Arc<Live>, u32), (InstanceId, Failure)>;

@@ -1,12 +1,12 @@
 //! What can be invoked: units, functions, versions, aliases; and the operations by which a dialect's stored resources become
 //! them. The catalogue is derived state: it is rebuilt from the stored resources at every start.
 
-use crate::{FunctionName, Principal, RevisionId, TenantId, sandbox::Tier};
+use crate::{FunctionName, Principal, RevisionId, TenantId, sandbox::Tier, secret::SecretUse};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// What is deployed and instantiated: code with its settings. Immutable; a change is another revision.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Unit {
     pub tenant: TenantId,
     pub function: FunctionName,
@@ -29,9 +29,28 @@ pub struct Unit {
     pub handler: Arc<str>,
     /// User variables, in the owner's order. Values are secrets: never logged.
     pub env: Vec<(String, String)>,
+    /// Which of them get their values from secrets.
+    pub secrets: Vec<SecretUse>,
+    /// The revision as the owner made it; `revision` is another one for every set of values that its secrets have had.
+    pub made: RevisionId,
     pub settings: Settings,
     /// The identity it acts as when it calls the platform.
     pub role: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Unit {
+    /// Which it is; never a variable's value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables: Vec<&str> = self.env.iter().map(|v| v.0.as_str()).collect();
+        f.debug_struct("Unit")
+            .field("tenant", &self.tenant)
+            .field("function", &self.function)
+            .field("version", &self.version)
+            .field("revision", &self.revision)
+            .field("runtime", &self.runtime)
+            .field("variables", &variables)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Limits and switches of a unit, with the owning system's defaults filled in.

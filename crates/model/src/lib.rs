@@ -18,6 +18,7 @@ pub mod ports;
 pub mod queue;
 pub mod resource;
 pub mod sandbox;
+pub mod secret;
 pub mod tenant;
 
 pub use access::{Ask, Because, Credential, Decision, DocumentKind, Holder, Principal, Session, User, Verdict, Verified};

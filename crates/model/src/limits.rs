@@ -49,5 +49,12 @@ pub const BLOCKING_THREADS_MAX: usize = 32;
 pub const DOWNLOADS_MAX: usize = 64;
 pub const DOWNLOAD_PIECE_BYTES: usize = 256 * 1024;
 
+/// A secret's name, and its value. The longest string that the kernel takes for a variable is twice that.
+pub const SECRET_NAME_BYTES_MAX: usize = 256;
+pub const SECRET_BYTES_MAX: usize = 64 * 1024;
+/// The values of all secrets that one version of a function names. A process gets its variables in one message to the spawner.
+pub const SECRETS_PER_FUNCTION_BYTES_MAX: usize = 128 * 1024;
+pub const SECRETS_PER_TENANT_MAX: usize = 10_000;
+
 /// Nesting of a JSON document on a control plane.
 pub const JSON_DEPTH_MAX: usize = 64;

@@ -2,7 +2,7 @@
 
 use crate::TenantId;
 use bytes::Bytes;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// Names one row. `kind` is `dialect.noun` (`lambda.function`); `name` orders the rows of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,7 +19,7 @@ impl Key {
 }
 
 /// One stored row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     pub key: Key,
     /// Grows with every commit on this platform; never reused.
@@ -28,6 +28,14 @@ pub struct Resource {
     /// Milliseconds since the Unix epoch.
     pub created_ms: u64,
     pub modified_ms: u64,
+}
+
+impl fmt::Debug for Resource {
+    /// How long its body is: there may be secrets in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Resource");
+        shown.field("key", &self.key).field("revision", &self.revision).field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
 }
 
 /// What must hold of a row for a write to happen.
@@ -39,10 +47,19 @@ pub enum Expect {
 }
 
 /// One change; a commit makes all of its changes or none.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Write {
     Put { key: Key, body: Bytes, expect: Expect },
     Delete { key: Key, expect: Expect },
+}
+
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Write::Put { key, body, expect } => write!(f, "Put({key:?}, {} bytes, {expect:?})", body.len()),
+            Write::Delete { key, expect } => write!(f, "Delete({key:?}, {expect:?})"),
+        }
+    }
 }
 
 impl Write {

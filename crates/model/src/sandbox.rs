@@ -2,7 +2,7 @@
 
 use crate::{InstanceId, TenantId};
 use serde::{Deserialize, Serialize};
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, fmt, path::PathBuf};
 
 /// How an instance is isolated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub enum Endpoint {
 }
 
 /// A process to start inside.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ProcSpec {
     pub argv: Vec<OsString>,
     /// The whole environment; nothing is inherited.
@@ -85,6 +85,20 @@ pub struct ProcSpec {
     pub group: Group,
     /// Also open a pipe for framed log records and put its number into this variable.
     pub log_frames_env: Option<&'static str>,
+}
+
+impl fmt::Debug for ProcSpec {
+    /// Names of variables, never their values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables: Vec<_> = self.env.iter().map(|v| &v.0).collect();
+        let mut shown = f.debug_struct("ProcSpec");
+        shown
+            .field("argv", &self.argv)
+            .field("env", &variables)
+            .field("cwd", &self.cwd)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A set of processes of an instance that is signalled as one.

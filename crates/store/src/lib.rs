@@ -1,6 +1,7 @@
 //! Everything that Myna keeps, in one directory on one disk: rows of resources, code packages, logs, records of invocations
 //! and what they cost, and who changed what.
 
+mod again;
 pub mod audit;
 pub mod care;
 pub mod directory;
@@ -46,6 +47,7 @@ pub struct Store {
     ledger: Arc<Ledger>,
     queue: Arc<QueueStore>,
     seal: Arc<Seal>,
+    again: Arc<again::Again>,
     audit: Arc<AuditStore>,
     options: Options,
     damaged: Vec<String>,
@@ -71,7 +73,8 @@ impl Store {
         let audit = Arc::new(AuditStore::open(&directory.path().join("audit"), &options.audit, clock.clone(), loops)?);
         let ledger = Ledger::open(directory.path(), &options, rows.clone(), clock, loops)?;
         let (logs, records) = (Arc::new(LogStore(ledger.clone())), Arc::new(RecordStore(ledger.clone())));
-        let store = Store { rows, packages, logs, records, ledger, queue, audit, seal, options, damaged, directory };
+        let again = Arc::default();
+        let store = Store { rows, packages, logs, records, ledger, queue, audit, seal, again, options, damaged, directory };
         store.directory.upgraded()?;
         // What could not be opened may be opened once its key is back, so no key goes while something is damaged.
         if store.seal.pending() && store.damaged().is_empty() {
@@ -85,6 +88,18 @@ impl Store {
     }
     pub fn seal(&self) -> &Arc<Seal> {
         &self.seal
+    }
+    /// New data keys, and what older ones sealed is sealed again from now on, while everything goes on. Gives the generation.
+    pub fn rotate(&self) -> Result<u32, Error> {
+        let generation = self.seal.rotate()?;
+        let (rows, packages) = (Arc::downgrade(&self.rows), Arc::downgrade(&self.packages));
+        let begun = self.again.begin(again::Parts { rows, packages, seal: self.seal.clone() });
+        begun.map_err(Error::io("start a thread for", self.directory.path()))?;
+        Ok(generation)
+    }
+    /// Since the keys were changed: how many rows and archives were looked at, of how many.
+    pub fn sealed_again(&self) -> (u64, u64) {
+        self.again.progress()
     }
     pub fn resources(&self) -> &Arc<RowStore> {
         &self.rows

@@ -90,6 +90,8 @@ pub fn unit() -> Unit {
         tier: Tier::Process,
         handler: "index.handler".into(),
         env: vec![("USER_SAYS".into(), "hi".into())],
+        secrets: Vec::new(),
+        made: RevisionId::random(),
         settings: Settings {
             slots: Slots::One,
             memory_mib: 128,

@@ -30,6 +30,7 @@ mod url;
 mod xml;
 
 pub use iam::{Held, held};
+pub use lambda::secrets::{User as SecretUser, users as secret_users};
 pub use lambda::{Mapped, RESERVED, map_layer, mapped_layers};
 pub use rows::{ROLE, USER};
 pub use sts::{CREDENTIALS, credential};

@@ -87,6 +87,7 @@ fn function(settings: &PlatformSettings, related: &dyn Rows, tenant: &TenantId, 
 /// One version as the engine starts it.
 pub fn unit(settings: &PlatformSettings, tenant: &TenantId, name: &str, version: &str, config: &Config) -> Unit {
     let level = |l: &Option<String>| l.as_deref().map(Arc::from);
+    let (env, secrets) = super::lambda::secrets::variables(config.env.as_deref().unwrap_or_default());
     Unit {
         tenant: tenant.clone(),
         function: FunctionName::new(name),
@@ -100,7 +101,9 @@ pub fn unit(settings: &PlatformSettings, tenant: &TenantId, name: &str, version:
         contract: "lambda",
         tier: settings.tier,
         handler: config.handler.clone(),
-        env: config.env.clone().unwrap_or_default(),
+        env,
+        secrets,
+        made: config.unit,
         settings: Settings {
             memory_mib: config.memory_mib,
             timeout: Duration::from_secs(config.timeout_s.into()),

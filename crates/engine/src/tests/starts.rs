@@ -4,7 +4,11 @@ use super::{
     rig::{MS, Rig, SECOND, text},
     runtime::Init,
 };
-use model::{Cause, Fault, sandbox::Exit};
+use model::{
+    Cause, Fault, RevisionId, Unit,
+    sandbox::Exit,
+    secret::{SecretState, SecretUse},
+};
 use std::{
     sync::{
         Arc,
@@ -112,5 +116,26 @@ async fn provisioned_instances_appear_and_one_that_keeps_ending_is_replaced_less
     assert_eq!(rig.engine.observed(&"t".into(), Some("f")).provisioned_ready["$LATEST"], 2, "replaced in the end");
     rig.round().await;
     rig.deploy(|f| f.concurrency.provisioned.clear());
+    rig.assert_nothing_leaks().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_without_its_secret_is_not_started_and_says_which() {
+    let mut rig = Rig::new().await;
+    let with = |state: SecretState| {
+        move |f: &mut model::Function| {
+            let secrets = vec![SecretUse { variable: "TOKEN".into(), secret: "db/token".into(), state }];
+            let unit = Unit { secrets, revision: RevisionId::random(), ..Unit::clone(&f.versions["$LATEST"]) };
+            f.versions.insert("$LATEST".into(), Arc::new(unit));
+        }
+    };
+    for state in [SecretState::Missing, SecretState::Damaged, SecretState::TooLarge] {
+        rig.deploy(with(state));
+        let said = text(rig.call().await.unwrap().0);
+        assert!(said.starts_with("init-failed: the variable TOKEN is the secret db/token"), "{state:?}: {said}");
+    }
+    assert_eq!(rig.machine.count("create"), 0);
+    rig.deploy(with(SecretState::Version(1)));
+    rig.round().await;
     rig.assert_nothing_leaks().await;
 }

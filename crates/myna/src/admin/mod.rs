@@ -7,6 +7,7 @@ mod explain;
 pub mod hold;
 mod logs;
 mod reply;
+pub mod secrets;
 pub mod tenants;
 pub mod wire;
 
@@ -196,6 +197,10 @@ impl Admin {
                 self.host.seal(SealChange::Rewrap(key.file)).await.map(|sealing| json(&sealing))
             }
             ("POST", ["admin", "v1", "seal", "export"]) => Ok(json(&self.host.export_key()?)),
+            ("GET", ["admin", "v1", "secrets"]) => self.secrets(),
+            ("GET", ["admin", "v1", "secrets", name]) => self.secret(name),
+            ("PUT", ["admin", "v1", "secrets", name]) => self.put_secret(name, &body).await,
+            ("DELETE", ["admin", "v1", "secrets", name]) => self.delete_secret(name, &query).await,
             ("GET", ["admin", "v1", "functions", name, "hold"]) => self.held(name),
             ("POST", ["admin", "v1", "functions", name, "hold"]) => self.hold(name, &query).await,
             ("POST", ["admin", "v1", "drain"]) => {

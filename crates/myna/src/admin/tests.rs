@@ -54,6 +54,8 @@ fn function(name: &str) -> Function {
         tier: Tier::Process,
         handler: "app.handler".into(),
         env: vec![("SECRET".into(), "value".into())],
+        secrets: Vec::new(),
+        made: RevisionId::random(),
         settings: Settings {
             memory_mib: 256,
             timeout: Duration::from_secs(3),

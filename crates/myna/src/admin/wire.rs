@@ -267,6 +267,10 @@ pub struct Sealing {
     pub generation: u32,
     /// Older keys are in use until the next start.
     pub pending: bool,
+    /// Rows and archives that were looked at since the keys were changed, and sealed again where older keys had sealed them.
+    pub again: u64,
+    /// How many there are.
+    pub again_of: u64,
 }
 
 /// `POST /admin/v1/seal/rewrap`.

@@ -1,6 +1,7 @@
 //! The command line: what every verb shares, and the list of verbs. Help is part of the product: each verb shows examples, and
 //! every one of them ends with the exit codes.
 
+pub mod hidden;
 pub mod log;
 pub mod out;
 pub mod paced;

@@ -233,6 +233,8 @@ struct KeyFrom {
     passphrase_file: Option<PathBuf>,
     /// A program and its arguments, which prints the key.
     command: Option<Vec<String>>,
+    /// A passphrase is asked for at the terminal of each start.
+    ask: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -248,6 +250,8 @@ pub struct Config {
     pub volatile: bool,
     /// Where the key is that everything is sealed with.
     pub seal: Source,
+    /// It is a passphrase that has to be asked for: `seal` is nothing yet.
+    pub ask_passphrase: bool,
     pub region: String,
     pub account: String,
     /// What instances may really use together, in bytes.
@@ -322,6 +326,7 @@ impl Config {
             |field, found, default| within(field, found, 0..=DAYS_MAX, default).map(|days: u64| Duration::from_secs(days * DAY));
         let concurrency = within("engine.concurrency", engine.concurrency, 1..=1_000_000, 1000)?;
         let log_mib = within("retention.log_mib_per_function", retention.log_mib_per_function, 1..=MEMORY_MIB_MAX, 64)?;
+        let (seal, ask_passphrase) = seal(args, file.seal)?;
         Ok(Self {
             dir,
             listen,
@@ -330,7 +335,8 @@ impl Config {
             metrics: file.metrics.listen,
             no_auth: args.no_auth,
             volatile: args.volatile,
-            seal: seal(args, file.seal)?,
+            seal,
+            ask_passphrase,
             region,
             account,
             memory_bytes: memory_mib << 20,
@@ -368,30 +374,42 @@ impl Config {
 }
 
 /// The command line wins over the file; without either the key is the user's own.
-fn seal(args: &Args, file: SealFile) -> Result<Source, Error> {
+///
+/// Also whether it is a passphrase that has to be asked for.
+fn seal(args: &Args, file: SealFile) -> Result<(Source, bool), Error> {
     const FIELD: &str = "seal.key";
     if args.no_seal {
-        return Ok(Source::Off);
+        return Ok((Source::Off, false));
+    }
+    if args.passphrase {
+        return Ok((Source::Nowhere, true));
     }
     if let Some(path) = &args.key_file {
-        return Ok(Source::File(path.clone()));
+        return Ok((Source::File(path.clone()), false));
     }
     if let Some(path) = &args.passphrase_file {
-        return Ok(Source::PassphraseFile(path.clone()));
+        return Ok((Source::PassphraseFile(path.clone()), false));
     }
     let wrong = |found: &str, expected: &str| Error::Value { field: FIELD, found: found.into(), expected: expected.into() };
-    match (file.off.unwrap_or(false), file.key) {
-        (true, Some(_)) => Err(wrong("given, and seal.off = true", "leave one of them out")),
-        (true, None) => Ok(Source::Off),
-        (false, None) => Ok(usual_key()),
-        (false, Some(KeyFrom { file: Some(path), passphrase_file: None, command: None })) => Ok(Source::File(path)),
-        (false, Some(KeyFrom { file: None, passphrase_file: Some(path), command: None })) => Ok(Source::PassphraseFile(path)),
-        (false, Some(KeyFrom { file: None, passphrase_file: None, command: Some(words) })) if !words.is_empty() => {
-            Ok(Source::Command(words))
+    let key = match (file.off.unwrap_or(false), file.key) {
+        (true, Some(_)) => return Err(wrong("given, and seal.off = true", "leave one of them out")),
+        (true, None) => return Ok((Source::Off, false)),
+        (false, None) => return Ok((usual_key(), false)),
+        (false, Some(key)) => key,
+    };
+    match key {
+        KeyFrom { file: Some(path), passphrase_file: None, command: None, ask: false } => Ok((Source::File(path), false)),
+        KeyFrom { file: None, passphrase_file: Some(path), command: None, ask: false } => {
+            Ok((Source::PassphraseFile(path), false))
         }
-        (false, Some(key)) => {
-            Err(wrong(&format!("{key:?}"), "it must have one of file, passphrase_file and command, which is a list of words"))
+        KeyFrom { file: None, passphrase_file: None, command: Some(words), ask: false } if !words.is_empty() => {
+            Ok((Source::Command(words), false))
         }
+        KeyFrom { file: None, passphrase_file: None, command: None, ask: true } => Ok((Source::Nowhere, true)),
+        key => Err(wrong(
+            &format!("{key:?}"),
+            "it must have one of file, passphrase_file and command, which is a list of words, or ask = true",
+        )),
     }
 }
 
@@ -523,6 +541,9 @@ mod tests {
         for bad in ["key = {}", "key = { file = \"/k\", command = [\"get\"] }", "key = { command = [] }"] {
             assert!(key(bad).unwrap_err().contains("it must have one of file, passphrase_file and command"), "{bad}");
         }
+        let asked = load("[seal]\nkey = { ask = true }").unwrap();
+        assert_eq!((asked.seal, asked.ask_passphrase), (Source::Nowhere, true));
+        assert!(key("key = { ask = true, file = \"/k\" }").unwrap_err().contains("it must have one of"));
         assert!(key("off = true\nkey = { file = \"/k\" }").unwrap_err().contains("leave one of them out"));
         let args = Args { key_file: Some("/k".into()), ..Args::default() };
         assert_eq!(Config::load("x".into(), &args).unwrap().seal, Source::File("/k".into()));

@@ -380,7 +380,9 @@ impl AdminHost for Host {
     }
 
     fn findings(&self) -> Vec<wire::Finding> {
-        machine()
+        let mut all = machine();
+        all.extend(crate::verbs::doctor::sealing(self.dir()));
+        all
     }
 
     fn seal(&self, change: SealChange) -> Fut<'_, Result<wire::Sealing, Fault>> {
@@ -394,11 +396,12 @@ impl AdminHost for Host {
                 }
                 match change {
                     SealChange::None => {}
-                    SealChange::Rotate => drop(seal.rotate()?),
+                    SealChange::Rotate => drop(store.rotate()?),
                     SealChange::Rewrap(path) => seal.rewrap_by(store.directory().path(), &path)?,
                 }
                 let store::seal::Sealing { on, source, key_id, tenants, keys, generation, pending } = seal.sealing();
-                Ok(wire::Sealing { on, source, key_id, tenants, keys, generation, pending })
+                let (again, again_of) = store.sealed_again();
+                Ok(wire::Sealing { on, source, key_id, tenants, keys, generation, pending, again, again_of })
             };
             tokio::task::spawn_blocking(work).await.map_err(Fault::internal)?
         })

@@ -12,6 +12,7 @@ mod listen;
 mod moved;
 mod node;
 mod place;
+mod secrets;
 mod tenants;
 mod tls;
 pub mod upstream;
@@ -370,13 +371,15 @@ fn follow_commits(
         let (store, engine, dialects) = (Arc::downgrade(store), engine.clone(), dialects.to_vec());
         move |changed: &[Key]| {
             let Some(store) = store.upgrade() else { return };
+            secrets::follow(&store, &engine, changed);
             for dialect in &dialects {
                 let own: Vec<Key> = changed.iter().filter(|k| dialect.kinds().contains(&k.kind)).cloned().collect();
                 if !own.is_empty() {
                     for (tenant, group, age) in dialect.log_ages(&own, &**store.resources()) {
                         store.logs().keep(&tenant, &group, age);
                     }
-                    engine.apply(moved::ops(&store, dialect.reconcile(&own, &**store.resources())));
+                    let ops = moved::ops(&store, dialect.reconcile(&own, &**store.resources()));
+                    engine.apply(secrets::ops(&store, ops));
                 }
             }
         }

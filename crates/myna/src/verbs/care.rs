@@ -72,17 +72,24 @@ pub struct RepairArgs {
 #[derive(clap::Args)]
 struct KeyArgs {
     /// The file with the master key of a sealed directory. [default: ~/.config/myna/keys/ID.key]
-    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["passphrase_file", "passphrase"])]
     key_file: Option<PathBuf>,
     /// The file with its passphrase.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase")]
     passphrase_file: Option<PathBuf>,
+    /// Ask for its passphrase at the terminal.
+    #[arg(long)]
+    passphrase: bool,
 }
 
 impl KeyArgs {
-    fn source(&self) -> Source {
+    /// Of the directory `dir`.
+    fn source(&self, dir: &std::path::Path) -> Result<Source, Problem> {
+        if self.passphrase {
+            return super::passphrase(dir, false);
+        }
         let file = self.key_file.clone().map(Source::File);
-        file.or_else(|| self.passphrase_file.clone().map(Source::PassphraseFile)).unwrap_or_else(usual_key)
+        Ok(file.or_else(|| self.passphrase_file.clone().map(Source::PassphraseFile)).unwrap_or_else(usual_key))
     }
 }
 
@@ -123,7 +130,7 @@ pub fn restore(ctx: &Ctx, args: &RestoreArgs) -> Done {
     let Some(dir) = args.to.as_ref().or(ctx.dir.as_ref()) else {
         return Err(Problem::usage("where to is not said").hint("name a new folder: myna restore FILE --to NEW"));
     };
-    let made = care::restore(&args.file, dir, &args.key.source()).map_err(|e| failed(&e))?;
+    let made = care::restore(&args.file, dir, &args.key.source(dir)?).map_err(|e| failed(&e))?;
     if ctx.out.json {
         ctx.out.json(&made);
         return Ok(());
@@ -134,7 +141,8 @@ pub fn restore(ctx: &Ctx, args: &RestoreArgs) -> Done {
 }
 
 pub fn verify(ctx: &Ctx, args: &VerifyArgs) -> Done {
-    let report = care::verify(&dir(ctx)?, &args.key.source()).map_err(|e| failed(&e))?;
+    let dir = dir(ctx)?;
+    let report = care::verify(&dir, &args.key.source(&dir)?).map_err(|e| failed(&e))?;
     if ctx.out.json {
         ctx.out.json(&report);
     } else {
@@ -160,7 +168,8 @@ pub fn verify(ctx: &Ctx, args: &VerifyArgs) -> Done {
 }
 
 pub fn repair(ctx: &Ctx, args: &RepairArgs) -> Done {
-    let repair = care::repair(&dir(ctx)?, &args.key.source(), args.dry_run, args.volatile).map_err(|e| failed(&e))?;
+    let dir = dir(ctx)?;
+    let repair = care::repair(&dir, &args.key.source(&dir)?, args.dry_run, args.volatile).map_err(|e| failed(&e))?;
     if ctx.out.json {
         ctx.out.json(&repair);
     } else {

@@ -25,6 +25,7 @@ mod pause;
 mod quarantine;
 mod runtime;
 mod seal;
+mod secret;
 mod status;
 mod support_bundle;
 mod tenant;
@@ -35,7 +36,7 @@ mod versions;
 
 use crate::{
     cli::{
-        Ctx,
+        Ctx, hidden,
         problem::{Doing, Done, Problem},
     },
     platform::{Api, find},
@@ -85,6 +86,8 @@ pub enum Verb {
     Tenant(tenant::Args),
     /// Show what the directory is sealed with, renew its keys, or copy the key to a safe place.
     Seal(seal::Args),
+    /// Put values that functions get and nobody reads back; list, delete them, see what uses them.
+    Secret(secret::Args),
     /// Show who changed what and who was refused, or check that the log of it is whole.
     Audit(audit::Args),
     /// Examine this machine: what works, what is weaker or missing, and what would mend it.
@@ -170,6 +173,7 @@ async fn ask(ctx: &Ctx, verb: Verb) -> Done {
         Verb::Runtime(args) => runtime::run(ctx, &args).await,
         Verb::Tenant(args) => Box::pin(tenant::run(ctx, &args)).await,
         Verb::Seal(args) => seal::run(ctx, &args).await,
+        Verb::Secret(args) => secret::run(ctx, &args).await,
         Verb::Open(args) => open::run(ctx, &args).await,
         Verb::Demo(args) => Box::pin(demo::run(ctx, args)).await,
         Verb::Env(args) => env::run(ctx, &args).await,
@@ -179,4 +183,17 @@ async fn ask(ctx: &Ctx, verb: Verb) -> Done {
 /// The platform that is meant, found and reachable.
 fn platform(ctx: &Ctx) -> Result<Api, Problem> {
     find::find(ctx).and_then(|place| Api::new(place.dir).acting_for(ctx.tenant.as_deref()))
+}
+
+/// The passphrase of a directory, asked for at the terminal; twice where it is a new one, which nothing can tell from a wrong one.
+fn passphrase(dir: &std::path::Path, new: bool) -> Result<store::seal::Source, Problem> {
+    let ask = |question: &str| {
+        hidden::ask(question)
+            .map_err(|p| p.hint("where nobody can be asked, a file or a descriptor has it: --passphrase-file FILE, or /dev/fd/3"))
+    };
+    let words = ask(&format!("passphrase of {}: ", dir.display()))?;
+    if new && ask("the same again: ")? != words {
+        return Err(Problem::usage("the two passphrases are not the same"));
+    }
+    Ok(store::seal::Source::Passphrase(store::seal::Words::new(words)))
 }

@@ -17,7 +17,7 @@ use std::{io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
 #[command(after_help = "\
 Examples:
   myna seal status
-  myna seal rotate                                new data keys for what is written from now on
+  myna seal rotate                                new data keys; what there is is sealed again
   myna seal export-key --out /mnt/safe/myna.key   the master key, to be kept apart from any backup
   myna seal rewrap --key-file /etc/myna/new.key   another master key; name it at the next start, too")]
 pub struct Args {
@@ -29,7 +29,7 @@ pub struct Args {
 enum What {
     /// Show what the directory is sealed with.
     Status,
-    /// Make new data keys. What older ones sealed is sealed again at the next start.
+    /// Make new data keys. What older ones sealed is sealed again, beside everything else; they go at the next start.
     Rotate,
     /// Wrap the data keys by another master key: that of a file, which is made when there is none.
     Rewrap {
@@ -57,7 +57,7 @@ pub async fn run(ctx: &Ctx, args: &Args) -> Done {
                 return Ok(());
             }
             ctx.out.good(format!("generation {} seals what is written from now on", sealing.generation));
-            ctx.out.note("what older keys sealed is sealed again, and they go, at the next start");
+            ctx.out.note("what older keys sealed is sealed again from now on (myna seal status); they go at the next start");
         }
         What::Rewrap { key_file } => {
             let path = std::path::absolute(key_file).doing("the key file's path can't be resolved")?;
@@ -98,7 +98,13 @@ fn show(ctx: &Ctx, sealing: &Sealing) {
         ctx.out.warn("nothing in the directory is sealed (--no-seal, or seal.off in the configuration)");
         return;
     }
-    let rest = if sealing.pending { "older keys are in use until the next start" } else { "everything is of the newest" };
+    let rest = match (sealing.pending, sealing.again, sealing.again_of) {
+        (false, ..) => "everything is of the newest".to_owned(),
+        (true, done, of) if done < of => format!("sealed again so far: {done} of {of} rows and archives"),
+        (true, ..) => {
+            "rows and archives are of the newest; queued events, and the older keys themselves, go at the next start".to_owned()
+        }
+    };
     ctx.out.pairs(&[
         ("sealed by", sealing.source.clone()),
         ("key id", sealing.key_id.clone()),

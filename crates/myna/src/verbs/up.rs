@@ -43,11 +43,14 @@ pub struct Args {
     pub volatile: bool,
     /// What everything is sealed with lies in this file, made when there is none; outside of the directory.
     /// [default: ~/.config/myna/keys/ID.key]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["passphrase_file", "no_seal"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["passphrase_file", "passphrase", "no_seal"])]
     pub key_file: Option<PathBuf>,
     /// Seal everything with a passphrase, which this file holds (or a descriptor: /dev/fd/3).
-    #[arg(long, value_name = "FILE", conflicts_with = "no_seal")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["passphrase", "no_seal"])]
     pub passphrase_file: Option<PathBuf>,
+    /// Seal everything with a passphrase, which is asked for at the terminal.
+    #[arg(long, conflicts_with = "no_seal")]
+    pub passphrase: bool,
     /// Leave what lies in the directory readable: code, variables, events, keys.
     #[arg(long)]
     pub no_seal: bool,
@@ -82,7 +85,12 @@ pub fn run(ctx: &Ctx, args: Args) -> Done {
     let began = Instant::now();
     let dir = ctx.dir.clone().unwrap_or_else(|| PathBuf::from(".myna"));
     raise_descriptors();
-    let config = Config::load(dir, &args).map_err(|e| Problem::usage(e.to_string()))?;
+    no_core_dumps();
+    let mut config = Config::load(dir, &args).map_err(|e| Problem::usage(e.to_string()))?;
+    if config.ask_passphrase {
+        // Before anything catches signals: whoever doesn't know it can go.
+        config.seal = super::passphrase(&config.dir, !config.dir.join(store::seal::KEYS_FILE).exists())?;
+    }
     let lines = Lines::start(std::io::stderr()).doing("the platform can't start")?;
     tracing_subscriber::fmt()
         .with_writer(Paced::new(lines.clone()))
@@ -111,6 +119,15 @@ fn raise_descriptors() {
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!("the limit of descriptors stays as it is: {error}");
+    }
+}
+
+/// What this process has in memory, keys and secrets too, never goes to a file. A limit of 0 still lets the kernel pipe a dump to a
+/// program (core(5)); 1 lets it write none and pipe none. The sandboxes' processes inherit it.
+fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) }) {
+        tracing::warn!("core dumps are not switched off: {error}");
     }
 }
 

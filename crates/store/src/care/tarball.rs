@@ -196,9 +196,8 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         let changed = |bytes: &[u8]| !unchanged(io::Cursor::new(bytes)).unwrap();
         assert!(!changed(&bytes));
-        let names: Vec<_> = (tar::Archive::new(&bytes[..]).entries().unwrap())
-            .map(|entry| entry.unwrap().path().unwrap().into_owned())
-            .collect();
+        let names: Vec<_> =
+            (tar::Archive::new(&bytes[..]).entries().unwrap()).map(|entry| entry.unwrap().path().unwrap().into_owned()).collect();
         assert_eq!(names, ["format", "keys", MANIFEST, CHECKSUM].map(PathBuf::from));
         for at in 0..bytes.len() {
             let mut bent = bytes.clone();

@@ -148,6 +148,15 @@ impl PackageStore {
         Ok(PackageStore { inner: Arc::new(inner) })
     }
 
+    /// Every archive that lies here now.
+    pub(crate) fn archives(&self) -> Vec<sealed::Stored> {
+        crate::directory::two_levels(&self.inner.folder).unwrap_or_default()
+    }
+    /// Seal one of them again, when an older key sealed it.
+    pub(crate) fn seal_one_again(&self, archive: &sealed::Stored) -> Result<(), Error> {
+        self.inner.seal_one(archive)
+    }
+
     /// A stored package.
     pub fn get(&self, tenant: &TenantId, digest: &str) -> Option<Package> {
         self.inner.find(tenant, &checked(digest)?)

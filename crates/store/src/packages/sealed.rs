@@ -14,10 +14,12 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 type Archive = (Box<dyn Read + Send>, u64);
+/// A tenant's folder, a digest, and where the archive lies.
+pub(crate) type Stored = (String, String, PathBuf);
 
 fn place_of(tenant_folder: &str, digest: &str) -> String {
     format!("{tenant_folder}/{digest}")
@@ -81,28 +83,34 @@ impl Inner {
         if !self.seal.pending() {
             return Ok(());
         }
-        for (folder, wanted, place) in directory::two_levels(&self.folder)? {
-            let (plain, sealed) = (place.join(ARCHIVE), place.join(SEALED));
-            if self.is_stale(&folder, &sealed) {
-                let archive = match self.read_whole(&folder, &wanted, &place) {
-                    Ok(archive) if hex(digest(&SHA256, &archive).as_ref()) == wanted => archive,
-                    // It is named among what is damaged when it is needed.
-                    Ok(_) | Err(_) => {
-                        self.state().damaged.push(format!("package {wanted} of {folder}: its archive can't be read"));
-                        continue;
-                    }
-                };
-                let mut bytes = Vec::with_capacity(archive.len() + archive.len() / 1024 + 1024);
-                let place_name = place_of(&folder, &wanted);
-                seal::seal_stream(&self.seal, &folder, &place_name, &archive, &mut bytes)?.map_err(Error::io("seal", &sealed))?;
-                directory::write_whole(&sealed, &bytes)?;
-            }
-            match std::fs::remove_file(&plain) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &plain)(e)),
-                _ => {}
+        directory::two_levels(&self.folder)?.iter().try_for_each(|archive| self.seal_one(archive))
+    }
+
+    /// One archive, by its tenant's folder, its digest and its place; one that was collected meanwhile is done.
+    pub(super) fn seal_one(&self, (folder, wanted, place): &Stored) -> Result<(), Error> {
+        let (plain, sealed) = (place.join(ARCHIVE), place.join(SEALED));
+        if self.is_stale(folder, &sealed) {
+            let archive = match self.read_whole(folder, wanted, place) {
+                Ok(archive) if hex(digest(&SHA256, &archive).as_ref()) == *wanted => archive,
+                _ if !place.is_dir() => return Ok(()),
+                // It is named among what is damaged when it is needed.
+                Ok(_) | Err(_) => {
+                    self.state().damaged.push(format!("package {wanted} of {folder}: its archive can't be read"));
+                    return Ok(());
+                }
+            };
+            let mut bytes = Vec::with_capacity(archive.len() + archive.len() / 1024 + 1024);
+            let place_name = place_of(folder, wanted);
+            seal::seal_stream(&self.seal, folder, &place_name, &archive, &mut bytes)?.map_err(Error::io("seal", &sealed))?;
+            match directory::write_whole(&sealed, &bytes) {
+                Err(_) if !place.is_dir() => return Ok(()),
+                written => written?,
             }
         }
-        Ok(())
+        match std::fs::remove_file(&plain) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &plain)(e)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the sealed file is missing, or its first piece is of an older key; all its pieces are of one.

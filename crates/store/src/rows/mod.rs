@@ -11,7 +11,7 @@ mod writer;
 
 pub(crate) use database::{Database, checksum, number};
 pub(crate) use mirror::Mirror;
-pub(crate) use writer::Job;
+pub(crate) use writer::{Job, Work};
 
 use crate::{Error, Options, seal::Seal};
 use model::{Cause, Clock, Fault, Fut, Key, Loops, Resource, TenantId, Write, ports};

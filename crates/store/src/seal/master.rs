@@ -15,6 +15,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use zeroize::Zeroizing;
@@ -44,8 +45,27 @@ pub enum Source {
     File(PathBuf),
     /// A passphrase, whose key is made with parameters that lie in the directory.
     PassphraseFile(PathBuf),
+    /// One that somebody typed.
+    Passphrase(Words),
     /// A program that prints the key, with its arguments; no shell reads them.
     Command(Vec<String>),
+}
+
+/// A passphrase in memory, wiped when it goes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Words(Arc<Zeroizing<String>>);
+
+impl Words {
+    pub fn new(text: String) -> Self {
+        Self(Arc::new(Zeroizing::new(text)))
+    }
+}
+
+impl fmt::Debug for Words {
+    /// Never the words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Words")
+    }
 }
 
 impl fmt::Display for Source {
@@ -56,6 +76,7 @@ impl fmt::Display for Source {
             Source::Nowhere => write!(f, "nowhere"),
             Source::File(path) => write!(f, "the key file {}", path.display()),
             Source::PassphraseFile(path) => write!(f, "the passphrase in {}", path.display()),
+            Source::Passphrase(_) => write!(f, "the passphrase that was typed"),
             // Arguments may say more than others should read.
             Source::Command(words) => write!(f, "the command {}", words.first().map_or("", |w| w)),
         }
@@ -205,20 +226,13 @@ fn load(folder: &Path, source: &Source, id: &str, stretch: Option<Stretch>, fres
                 let reason = format!("it should hold a passphrase of {PASSPHRASE_BYTES_MIN} bytes or more, in UTF-8");
                 Error::refused(path, reason, "write a longer one into it")
             })?;
-            let stretch =
-                stretch.unwrap_or_else(|| Stretch { salt: BASE64.encode(crate::random_bytes(16)), iterations: ITERATIONS });
-            let (salt, rounds) = (BASE64.decode(&stretch.salt), NonZeroU32::new(stretch.iterations));
-            let (Ok(salt), Some(rounds)) = (salt, rounds.filter(|n| n.get() <= ITERATIONS_MAX)) else {
-                return Err(Error::damaged(
-                    folder.join(super::KEYS_FILE),
-                    "the passphrase's parameters",
-                    "restore it from a backup",
-                ));
-            };
-            let mut secret = Zeroizing::new([0; 32]);
-            pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, words.as_bytes(), &mut *secret);
-            Ok(Master::new(secret, Some(stretch)))
+            stretched(folder, words, stretch)
         }
+        Source::Passphrase(Words(words)) if words.len() < PASSPHRASE_BYTES_MIN => {
+            let reason = format!("a passphrase has {PASSPHRASE_BYTES_MIN} bytes or more");
+            Err(Error::refused(folder, reason, "think of a longer one"))
+        }
+        Source::Passphrase(Words(words)) => stretched(folder, words, stretch),
         Source::Command(words) => {
             let said = ask(words).map_err(|why| {
                 Error::refused(folder, format!("{source}, which should print its key, {why}"), "run it by hand to see why")
@@ -230,6 +244,18 @@ fn load(folder: &Path, source: &Source, id: &str, stretch: Option<Stretch>, fres
             Ok(Master::new(secret, None))
         }
     }
+}
+
+/// The key that a passphrase makes, with the parameters of the directory, or new ones.
+fn stretched(folder: &Path, words: &str, stretch: Option<Stretch>) -> Result<Master, Error> {
+    let stretch = stretch.unwrap_or_else(|| Stretch { salt: BASE64.encode(crate::random_bytes(16)), iterations: ITERATIONS });
+    let (salt, rounds) = (BASE64.decode(&stretch.salt), NonZeroU32::new(stretch.iterations));
+    let (Ok(salt), Some(rounds)) = (salt, rounds.filter(|n| n.get() <= ITERATIONS_MAX)) else {
+        return Err(Error::damaged(folder.join(super::KEYS_FILE), "the passphrase's parameters", "restore it from a backup"));
+    };
+    let mut secret = Zeroizing::new([0; 32]);
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, words.as_bytes(), &mut *secret);
+    Ok(Master::new(secret, Some(stretch)))
 }
 
 pub(super) fn from_file(folder: &Path, path: &Path, fresh: bool) -> Result<Master, Error> {

@@ -17,7 +17,7 @@ mod tests;
 
 pub use chunks::Opened;
 pub(crate) use chunks::{plain_bytes, seal_stream};
-pub use master::{Master, Source};
+pub use master::{Master, Source, Words};
 
 use crate::Error;
 use file::{KeyFile, Wrapped};

@@ -234,3 +234,57 @@ fn a_row_of_another_place_and_one_that_is_plain_are_not_served() {
     assert_eq!(damaged.matches("it is not sealed, though everything here is").count(), 1, "{damaged}");
     assert!(store.resources().is_empty());
 }
+
+/// Which keys sealed the rows and archives that lie in a directory: the numbers in their heads.
+fn numbers(home: &Home) -> std::collections::BTreeSet<u32> {
+    let number = |sealed: &[u8]| u32::from_le_bytes(sealed[4..8].try_into().unwrap());
+    let connection = crate::rows::Database::reader(&home.state()).unwrap();
+    let mut rows = connection.prepare("SELECT body FROM rows").unwrap();
+    let bodies: Vec<Vec<u8>> = rows.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
+    let archives = super::directory::snapshot(&home.state()).into_iter().filter(|(name, ..)| name.ends_with("archive.sealed"));
+    bodies.iter().map(|b| number(b)).chain(archives.map(|(.., content)| number(&content))).collect()
+}
+
+#[test]
+fn new_keys_seal_again_while_the_store_is_in_use_and_a_kill_loses_nothing() {
+    let home = Home::new();
+    let store = home.open(true);
+    fill(&store);
+    let rows = |text: &str| {
+        let put = |n: usize| Write::Put {
+            key: Key { tenant: tenant(), kind: "function", name: format!("many-{n:04}").into() },
+            body: text.to_owned().into(),
+            expect: Expect::Any,
+        };
+        wait(store.resources().commit((0..300).map(put).collect())).unwrap();
+    };
+    rows("old");
+    let before = numbers(&home);
+    assert_eq!(before.len(), 1);
+    assert_eq!(store.rotate().unwrap(), 2);
+    // Changes go on meanwhile, and a second change of keys counts too.
+    rows("new");
+    assert_eq!(store.rotate().unwrap(), 3);
+    let done = |store: &Store| {
+        let (done, of) = store.sealed_again();
+        done == of && of > 300 && numbers(&home).len() == 1
+    };
+    for _ in 0..1000 {
+        if done(&store) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(done(&store), "{:?} of {:?}", store.sealed_again(), numbers(&home));
+    assert!(numbers(&home).is_disjoint(&before), "they are under older keys");
+    whole(&store);
+    assert!(store.seal().pending(), "the older keys go at the next start");
+    // Broken off after the next change of keys, wherever it is.
+    assert_eq!(store.rotate().unwrap(), 4);
+    drop(store);
+    let store = home.open(true);
+    assert!(!store.seal().pending() && numbers(&home).len() == 1);
+    whole(&store);
+    let many = Key { tenant: tenant(), kind: "function", name: "many-0299".into() };
+    assert_eq!(Resources::get(&**store.resources(), &many).unwrap().body, "new");
+}

@@ -8,7 +8,7 @@ use crate::aws::{
     names::{account_id, word},
     rows::{Config, Log},
 };
-use model::TenantId;
+use model::{TenantId, secret};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -309,6 +309,9 @@ fn variables_of(variables: &Map<String, Value>) -> Result<Vec<(String, String)>,
         };
         if text.contains('\0') {
             return Err(WireError::invalid(format!("Environment.Variables.{name}: a NUL byte can't stand in a variable")));
+        }
+        if let Err(why) = secret::meaning(text) {
+            return Err(WireError::invalid(format!("Environment.Variables.{name}: {why}")));
         }
         out.push((name.clone(), text.clone()));
     }

@@ -4,7 +4,7 @@ use super::{
     Answer, Op, account,
     config::{self, Settings},
     describe::Shown,
-    layers, state,
+    layers, secrets, state,
 };
 use crate::aws::{
     check::Checks,
@@ -154,6 +154,7 @@ pub async fn create(op: Op) -> Answer {
     asked.settings.apply(&mut config, &tenant)?;
     super::rights::pass_role(&op.asked, &config.role)?;
     check_handler(&config)?;
+    secrets::there(&op, &config)?;
     if let Some(wanted) = &asked.settings.layers {
         config.layers = layers::of_function(&op, wanted).await?;
     }
@@ -196,6 +197,7 @@ pub async fn create(op: Op) -> Answer {
     {
         let _one = shared.writing.lock().await;
         layers::still(&op, &row.latest)?;
+        secrets::there(&op, &row.latest)?;
         let most = shared.platform.tenants().quota(&tenant).functions;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         if shared.platform.resources().list(&tenant, rows::FUNCTION, "", "", most).len() >= most {

@@ -15,6 +15,7 @@ pub mod policy;
 mod publish;
 pub mod rights;
 mod route;
+pub mod secrets;
 mod source;
 mod source_check;
 pub mod state;

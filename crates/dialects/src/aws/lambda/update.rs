@@ -6,7 +6,7 @@ use super::{
     config::Settings,
     create::{self, Code},
     describe::Shown,
-    layers, publish, state,
+    layers, publish, secrets, state,
 };
 use crate::aws::{
     check::Checks,
@@ -104,6 +104,9 @@ pub async fn configuration(op: Op) -> Answer {
         super::rights::pass_role(&op.asked, &row.latest.role)?;
     }
     create::check_handler(&row.latest)?;
+    if asked.environment.is_some() {
+        secrets::there(&op, &row.latest)?;
+    }
     if let Some(layers) = layers {
         row.latest.layers = layers;
         layers::still(&op, &row.latest)?;

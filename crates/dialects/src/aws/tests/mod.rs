@@ -3,6 +3,7 @@
 mod lambda;
 mod others;
 mod quotas;
+mod secrets;
 mod sources;
 mod state;
 mod url;

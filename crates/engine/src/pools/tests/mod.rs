@@ -55,6 +55,8 @@ pub fn unit(tenant: &str, function: &str, memory_mib: u32, slots: Slots) -> Arc<
         tier: Tier::Process,
         handler: "h".into(),
         env: Vec::new(),
+        secrets: Vec::new(),
+        made: RevisionId::random(),
         settings,
         role: None,
     })
