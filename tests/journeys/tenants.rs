@@ -357,7 +357,7 @@ return dict(limit=limit, second=second, fourth=fourth)
         &made,
         r#"
 big = no(b.lam.create_function, FunctionName="big", Runtime="python3.11", Role=b.role, Handler="app.handler",
-    Code={"ZipFile": package(app__py="#" + base64.b64encode(os.urandom(3000)).decode())})
+    Code={"ZipFile": package(app__py='#' + base64.b64encode(os.urandom(3000)).decode())})
 def many(x):
     out = []
     for i in range(5):

@@ -102,7 +102,7 @@ mod tests {
         for none in [&b"word\x03\n"[..], b"\x04", b"", b"word"] {
             assert_eq!(typed(none), None, "{none:?}");
         }
-        let long = vec![Ok(b'x'); ANSWER_BYTES_MAX + 1];
+        let long = std::iter::repeat_with(|| Ok(b'x')).take(ANSWER_BYTES_MAX + 1).collect::<Vec<_>>();
         assert!(line(&mut long.into_iter()).is_err());
     }
 }

@@ -36,7 +36,7 @@ async fn a_reference_is_stored_shown_and_told_the_engine() {
     let variables = json!({ "AA": "plain", "BB": "myna:secret:db/x", "CC": "myna:secret::db/x" });
     assert_eq!(bench.json("POST", F, with("f", &variables)).await.status, 201);
     assert_eq!(bench.settled("f").await["Environment"]["Variables"], variables);
-    let function = bench.platform.function(&tenant(), "f").unwrap();
+    let function = bench.platform.function("f");
     let unit = &function.versions["$LATEST"];
     let env: Vec<(&str, &str)> = unit.env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     assert_eq!(env, [("AA", "plain"), ("BB", ""), ("CC", "myna:secret:db/x")]);
