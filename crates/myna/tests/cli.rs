@@ -34,9 +34,10 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-const VERBS: [&str; 35] = [
+const VERBS: [&str; 36] = [
     "up",
     "seal",
+    "secret",
     "status",
     "init",
     "deploy",
