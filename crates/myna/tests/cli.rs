@@ -37,6 +37,7 @@ fn home() -> tempfile::TempDir {
 const VERBS: [&str; 36] = [
     "up",
     "seal",
+    "secret",
     "status",
     "init",
     "deploy",
