@@ -34,7 +34,7 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-const VERBS: [&str; 35] = [
+const VERBS: [&str; 36] = [
     "up",
     "seal",
     "status",
