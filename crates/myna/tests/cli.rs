@@ -16,7 +16,7 @@ use std::{
 fn myna(home: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_myna"));
     // Nothing of whoever runs the tests may show: no other platform, no width of a terminal.
-    for name in ["MYNA_DIR", "COLUMNS", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "CARGO_TARGET_DIR", "SHELL"] {
+    for name in ["MYNA_DIR", "MYNA_TENANT", "COLUMNS", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "CARGO_TARGET_DIR", "SHELL"] {
         command.env_remove(name);
     }
     command.args(words).env("HOME", home).current_dir(home).output().unwrap()

@@ -292,7 +292,8 @@ impl Tenants {
         let before = if reset { wire::QuotaChange::default() } else { tenant.row.quota.clone() };
         let row = TenantRow { quota: change.or(before), ..tenant.row.clone() };
         self.store.resources().commit(vec![put(key_of(&tenant.id), &row, Expect::Any)?]).await?;
-        Ok(self.shown(&*self.find(tenant.id.as_str())?))
+        let tenant = self.find(tenant.id.as_str())?;
+        Ok(self.shown(&tenant))
     }
 
     async fn give_key(&self, name: &str) -> Result<wire::MadeKey, Fault> {

@@ -20,7 +20,7 @@ Examples:
   myna tenant add acme --account 210987654321 --functions 20
   myna tenant list
   myna tenant show acme
-  myna tenant quota acme --functions 50 --concurrency 100 --storage 2GiB --rate 20/s --call-rate 500/s
+  myna tenant quota acme --functions 50 --storage 2GiB --rate 20/s --call-rate 500/s
   myna tenant quota acme --reset                        what the configuration says
   myna tenant key acme --new                            one more key, for when keys are changed
   myna tenant key acme --revoke AKIA…
