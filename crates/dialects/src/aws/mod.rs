@@ -55,6 +55,13 @@ pub fn default_role(settings: &PlatformSettings) -> String {
     format!("arn:aws:iam::{}:role/{}", settings.default_tenant, names::DEFAULT_ROLE)
 }
 
+/// Every operation that is served, with its service: what the table of permissions must have a row for.
+pub fn operations() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of = |service, names: &'static [&'static str]| names.iter().map(move |name| (service, *name));
+    let lambda = lambda::served().map(|name| ("lambda", name));
+    lambda.chain(of("logs", logs::OPERATIONS)).chain(of("sts", sts::OPERATIONS)).chain(of("iam", iam::OPERATIONS))
+}
+
 pub struct Aws {
     settings: PlatformSettings,
     shared: OnceLock<Arc<Shared>>,
