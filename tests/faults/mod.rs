@@ -2,6 +2,7 @@
 
 mod backlog;
 mod clocks;
+mod configuration;
 mod connections;
 mod deploys;
 mod disk;
@@ -9,6 +10,7 @@ mod events;
 mod herd;
 mod killed;
 mod misbehaving;
+mod network;
 mod pressed;
 mod rollout;
 
@@ -26,4 +28,6 @@ pub const ALL: &[&[Test]] = &[
     disk::ALL,
     pressed::ALL,
     clocks::ALL,
+    configuration::ALL,
+    network::ALL,
 ];

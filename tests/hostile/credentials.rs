@@ -9,7 +9,7 @@ pub const ALL: &[Test] = tests![
 ];
 
 /// Signature Version 4 by hand, so that a function can sign with any keys and ask for anything.
-const SIGNER: &str = r#"
+pub(super) const SIGNER: &str = r#"
 import datetime, hashlib, hmac, http.client, os, posixpath
 NAMES = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']
 OWN = [os.environ.get(n) for n in NAMES]
@@ -22,8 +22,10 @@ def ask(service, method, path, body='', keys=None, target=None):
         headers['x-amz-target'] = target
     names = ';'.join(sorted(headers))
     lines = ''.join('%s:%s\n' % (n, headers[n]) for n in sorted(headers))
-    plain = posixpath.normpath(path) if '/..' in path else path
-    signed = '\n'.join([method, plain, '', lines, names, hashlib.sha256(body).hexdigest()])
+    bare, _, query = path.partition('?')
+    plain = posixpath.normpath(bare) if '/..' in bare else bare
+    query = '&'.join(sorted(p if '=' in p else p + '=' for p in query.split('&') if p))
+    signed = '\n'.join([method, plain, query, lines, names, hashlib.sha256(body).hexdigest()])
     scope = '/'.join([now[:8], os.environ['AWS_REGION'], service, 'aws4_request'])
     text = '\n'.join(['AWS4-HMAC-SHA256', now, scope, hashlib.sha256(signed.encode()).hexdigest()])
     mac = ('AWS4' + secret).encode()

@@ -5,7 +5,10 @@ mod browser;
 mod credentials;
 mod documents;
 mod doors;
+mod guesses;
 mod inside;
+mod internal;
+mod permissions;
 mod requests;
 mod sandbox;
 mod secrets;
@@ -20,6 +23,8 @@ pub const ALL: &[&[Test]] = &[
     inside::ALL,
     archives::ALL,
     credentials::ALL,
+    guesses::ALL,
+    internal::ALL,
     signatures::ALL,
     documents::ALL,
     sandbox::ALL,

@@ -180,9 +180,11 @@ impl Platform {
         c.arg(format!("--nofile={soft}:{hard}"));
         c.args(["setpriv", "--pdeathsig", "KILL"]).args(self.identity()).arg("--");
         c.args(&self.options.through).arg(self.program()?).arg("up").arg("--dir").arg(self.dir());
-        c.args(["--console", "127.0.0.1:0", "--json"]);
-        if !self.options.args.iter().any(|a| a == "--listen") {
-            c.args(["--listen", "127.0.0.1:0"]);
+        c.arg("--json");
+        for listener in ["--listen", "--console"] {
+            if !self.options.args.iter().any(|a| a == listener) {
+                c.args([listener, "127.0.0.1:0"]);
+            }
         }
         if self.options.config.is_some() {
             c.arg("--config").arg(self.home.path().join("myna.toml"));

@@ -23,6 +23,9 @@ use std::sync::Arc;
 /// The console's cookie. The gateway takes it out of whatever goes to or comes from a function.
 pub const COOKIE: &str = "myna_console";
 
+/// Every page there is: a path that is not named here is none, whatever is written for it below.
+pub const PAGES: &[&str] = &["/login", "/", "/app.js", "/icon.svg", "/app.css", "/events", "/logs"];
+
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -92,6 +95,9 @@ impl Console {
         let now = self.platform.clock().mono();
         if !cookies(request).any(|c| self.sessions.knows(c, now)) {
             return text(StatusCode::UNAUTHORIZED, "this page needs a link that works once; get one with: myna open\n");
+        }
+        if !PAGES.contains(&path) {
+            return text(StatusCode::NOT_FOUND, "the console has no such page\n");
         }
         match path {
             "/" => asset("text/html; charset=utf-8", include_str!("../assets/index.html")),

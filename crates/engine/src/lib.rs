@@ -179,6 +179,15 @@ impl Engine {
         self.act(state);
     }
 
+    /// Change the operator's numbers while everything runs. What is over a new limit ends as it would have; calls that waited for
+    /// room look again.
+    pub fn adjust(&self, change: impl FnOnce(&mut pools::Config)) {
+        let now = self.parts.clock.mono();
+        let mut state = self.lock();
+        state.pools.adjust(change, now);
+        self.act(state);
+    }
+
     /// Carry out what the pools decided, and let the housekeeper know.
     fn act(&self, state: MutexGuard<'_, State>) {
         self.carry_out(state);

@@ -44,7 +44,8 @@ def unserved(wire):
 
 # These need no function that exists.
 WITHOUT = {"CreateFunction", "ListFunctions", "GetAccountSettings", "PublishLayerVersion", "ListLayers", "ListLayerVersions",
-           "DeleteLayerVersion", "CreateEventSourceMapping", "ListEventSourceMappings"}
+           "DeleteLayerVersion", "CreateEventSourceMapping", "ListEventSourceMappings", "CreateCodeSigningConfig", "ListCodeSigningConfigs"}
+SIGNING = {"CodeSigningConfigArn": "arn:aws:lambda:us-east-1:000000000000:code-signing-config:csc-0123456789abcdef0"}
 # What the service wants beyond its model's required members.
 MORE = {
     "UpdateFunctionCode": {"ZipFile": b"x"},
@@ -58,6 +59,10 @@ MORE = {
     "UpdateFunctionEventInvokeConfig": {"MaximumRetryAttempts": 0},
     "TagResource": {"Tags": {"k": "v"}},
     "UntagResource": {"TagKeys": ["k"]},
+    "GetCodeSigningConfig": SIGNING,
+    "UpdateCodeSigningConfig": SIGNING,
+    "DeleteCodeSigningConfig": SIGNING,
+    "ListFunctionsByCodeSigningConfig": SIGNING,
 }
 
 

@@ -57,7 +57,6 @@ def functions(wire):
     call("GetRuntimeManagementConfig", **NAME)
     call("PutFunctionRecursionConfig", **NAME, RecursiveLoop="Allow")
     call("GetFunctionRecursionConfig", **NAME)
-    call("GetFunctionCodeSigningConfig", **NAME)
     call("AddPermission", **NAME, StatementId="s", Action="lambda:InvokeFunction", Principal="s3.amazonaws.com")
     call("GetPolicy", **NAME)
     call("RemovePermission", **NAME, StatementId="s")
@@ -99,6 +98,27 @@ def layers(wire):
     settled(wire)
     call("DeleteLayerVersion", **one)
     call("GetFunction", **NAME)
+
+
+def signing(wire):
+    call, publishers = wire.call, {"SigningProfileVersionArns": ["arn:aws:signer:us-east-1:000000000000:/signing-profiles/p/0123456789"]}
+    made = call("CreateCodeSigningConfig", Description="d", AllowedPublishers=publishers, Tags={"k": "v"},
+                CodeSigningPolicies={"UntrustedArtifactOnDeployment": "Enforce"})["CodeSigningConfig"]
+    config = {"CodeSigningConfigArn": made["CodeSigningConfigArn"]}
+    assert call("GetCodeSigningConfig", **config)["CodeSigningConfig"] == made
+    updated = call("UpdateCodeSigningConfig", **config, Description="e")["CodeSigningConfig"]
+    assert (updated["Description"], updated["AllowedPublishers"]) == ("e", publishers), updated
+    assert [c["CodeSigningConfigId"] for c in call("ListCodeSigningConfigs")["CodeSigningConfigs"]] == [made["CodeSigningConfigId"]]
+    assert call("ListTags", Resource=config["CodeSigningConfigArn"])["Tags"] == {"k": "v"}
+    call("PutFunctionCodeSigningConfig", **NAME, **config)
+    assert call("GetFunctionCodeSigningConfig", **NAME)["CodeSigningConfigArn"] == config["CodeSigningConfigArn"]
+    assert [arn.rsplit(":", 1)[1] for arn in call("ListFunctionsByCodeSigningConfig", **config)["FunctionArns"]] == ["f"]
+    # Nothing is enforced: what isn't signed is taken.
+    call("UpdateFunctionCode", **NAME, ZipFile=package(HANDLER + "\n\n\n"))
+    settled(wire)
+    call("DeleteFunctionCodeSigningConfig", **NAME)
+    call("GetFunctionCodeSigningConfig", **NAME)
+    call("DeleteCodeSigningConfig", **config)
 
 
 def urls(wire):
@@ -270,6 +290,7 @@ def main():
     versions(lam)
     layers(lam)
     urls(lam)
+    signing(lam)
     calls(lam)
     events(lam)
     sources(lam)

@@ -28,6 +28,7 @@ mod tests;
 
 pub use bindable::can_bind;
 pub use plan::RESERVED;
+pub use routes::ROUTES;
 
 use model::{
     Fault, Fut, Unit,

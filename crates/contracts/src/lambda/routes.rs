@@ -22,6 +22,24 @@ use std::{
     time::Duration,
 };
 
+/// Every path of the contract's own: one that is not named here is the function calling the platform, whatever is written for it
+/// below. `{id}` stands for an invocation's.
+pub const ROUTES: &[&str] = &[
+    "GET /2018-06-01/runtime/invocation/next",
+    "POST /2018-06-01/runtime/invocation/{id}/response",
+    "POST /2018-06-01/runtime/invocation/{id}/error",
+    "POST /2018-06-01/runtime/init/error",
+    "GET /2018-06-01/ping",
+    "GET /myna/bind",
+    "PUT /2022-07-01/telemetry",
+    "PUT /2020-08-15/logs",
+    "GET /2021-04-23/credentials",
+    "POST /2020-01-01/extension/register",
+    "GET /2020-01-01/extension/event/next",
+    "POST /2020-01-01/extension/init/error",
+    "POST /2020-01-01/extension/exit/error",
+];
+
 /// Bytes of one request of the function to the platform.
 const PLANE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Our own: an answer that carries it is answered by the next event, as if `…/next` had been asked for right after it.
@@ -40,6 +58,12 @@ pub(super) async fn route(core: &Arc<Core>, request: Request<Incoming>) -> Answe
             ("next", _) => answer::method_not_allowed(),
             _ => invocation(core, request).await,
         };
+    }
+    let bare = path.strip_suffix('/').unwrap_or(path);
+    let own = ROUTES.iter().filter_map(|route| route.split_once(' ')).any(|(_, listed)| listed == bare);
+    if !own {
+        let beside = ["/2018-06-01/runtime/", "/2020-01-01/extension/"].iter().any(|of| path.starts_with(of));
+        return if beside { answer::not_found() } else { plane(core, request).await };
     }
     if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
         return match (request.method(), rest) {

@@ -35,5 +35,7 @@ pub const VERSIONS_MAX: usize = 10_000;
 /// Event source mappings of one account (ours), and filters of one mapping (Lambda Developer guide, "Event filtering").
 pub const SOURCES_MAX: usize = 10_000;
 pub const FILTERS_MAX: usize = 10;
+/// Code signing configurations of one account (Lambda Developer guide, "Code signing quotas": 100).
+pub const CODE_SIGNING_CONFIGS_MAX: usize = 100;
 /// How much of a stream a metadata prelude may take (API Gateway, "response transfer mode").
 pub const PRELUDE_BYTES_MAX: usize = 16 * 1024;

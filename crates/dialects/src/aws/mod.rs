@@ -56,6 +56,13 @@ pub fn default_role(tenant: &TenantId) -> String {
     format!("arn:aws:iam::{tenant}:role/{}", names::DEFAULT_ROLE)
 }
 
+/// Every operation that is served, with its service: what the table of permissions must have a row for.
+pub fn operations() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of = |service, names: &'static [&'static str]| names.iter().map(move |name| (service, *name));
+    let lambda = lambda::served().map(|name| ("lambda", name));
+    lambda.chain(of("logs", logs::OPERATIONS)).chain(of("sts", sts::OPERATIONS)).chain(of("iam", iam::OPERATIONS))
+}
+
 pub struct Aws {
     settings: PlatformSettings,
     shared: OnceLock<Arc<Shared>>,

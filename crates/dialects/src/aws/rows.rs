@@ -25,6 +25,8 @@ pub const ACCESS_KEY: &str = "iam.access-key";
 pub const SESSION: &str = "sts.session";
 /// Event source mappings, by their UUID.
 pub const SOURCE: &str = "lambda.source";
+/// Code signing configurations, by their id.
+pub const CODE_SIGNING: &str = "lambda.code-signing";
 /// By a layer's name; its versions lie below it in the next.
 pub const LAYER: &str = "lambda.layer";
 pub const LAYER_VERSION: &str = "lambda.layer-version";
@@ -32,8 +34,23 @@ pub const LAYER_VERSION: &str = "lambda.layer-version";
 pub const LAYER_MAP: &str = "lambda.layer-map";
 /// By a log group's name: what somebody decided about it.
 pub const LOG_GROUP: &str = "logs.group";
-pub const KINDS: &[&str] =
-    &[FUNCTION, VERSION, ALIAS, URL, ROLE, USER, POLICY, ACCESS_KEY, SESSION, SOURCE, LAYER, LAYER_VERSION, LAYER_MAP, LOG_GROUP];
+pub const KINDS: &[&str] = &[
+    FUNCTION,
+    VERSION,
+    ALIAS,
+    URL,
+    ROLE,
+    USER,
+    POLICY,
+    ACCESS_KEY,
+    SESSION,
+    SOURCE,
+    CODE_SIGNING,
+    LAYER,
+    LAYER_VERSION,
+    LAYER_MAP,
+    LOG_GROUP,
+];
 /// Those of which functions are made.
 pub const OF_FUNCTIONS: &[&str] = &[FUNCTION, VERSION, ALIAS, URL];
 
@@ -169,6 +186,9 @@ pub struct FunctionRow {
     pub runtime_management: BTreeMap<String, String>,
     #[serde(default)]
     pub recursive_loop: Option<String>,
+    /// The id of its code signing configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_signing: Option<String>,
     /// How asynchronous invocations are tried, by qualifier.
     #[serde(default)]
     pub events: BTreeMap<String, EventConfig>,
@@ -239,6 +259,18 @@ pub struct SourceRow {
     pub modified_ms: u64,
     /// What describes the source, as it was given.
     pub members: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CodeSigningRow {
+    pub description: String,
+    /// ARNs of signing profiles' versions.
+    pub publishers: Vec<String>,
+    /// `Warn` or `Enforce`; neither is done.
+    pub untrusted: String,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    pub modified_ms: u64,
 }
 
 /// What a role and a user have in common: the policies that say what they may.

@@ -66,6 +66,12 @@ impl<W> Pools<W> {
         None
     }
 
+    /// Other numbers of the operator's from now on.
+    pub fn adjust(&mut self, change: impl FnOnce(&mut super::Config), now: Mono) {
+        change(&mut self.config);
+        self.feed(now);
+    }
+
     /// Give turns until nobody wants one or there is no room.
     pub(super) fn feed(&mut self, now: Mono) {
         while !self.turns.is_empty() && self.starts < self.config.starts_max {

@@ -14,6 +14,7 @@ mod plane;
 mod trail;
 mod trusted;
 
+pub use place::ROUTES;
 pub use trail::Source;
 
 use crate::{

@@ -14,6 +14,16 @@ const OTHER_MAX: usize = 1024 * 1024;
 /// From here on a body is worth a look at its sender first.
 const LARGE: u64 = 64 * 1024;
 
+/// Everything that this door has, for the table of permissions.
+pub const ROUTES: [&str; 6] = [
+    "GET /livez",
+    "GET /readyz",
+    "GET /_code/{capability}",
+    "any {id}.lambda-url.{region}.localhost",
+    "any /_url/{id}/",
+    "the APIs",
+];
+
 #[derive(Debug, PartialEq, Eq)]
 pub enum Place<'a> {
     Health { ready: bool },
@@ -122,5 +132,47 @@ pub fn unsigned_service(parts: &Parts, body: &[u8]) -> String {
         Some("2011-06-15") => "sts".into(),
         Some("2010-05-08") => "iam".into(),
         _ => "lambda".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A place without a name in [`ROUTES`] does not compile here.
+    fn route(place: &Place<'_>) -> &'static str {
+        match place {
+            Place::Health { ready: false } => ROUTES[0],
+            Place::Health { ready: true } => ROUTES[1],
+            Place::Download(_) => ROUTES[2],
+            Place::Url(Url { by_path: false, .. }) => ROUTES[3],
+            Place::Url(Url { by_path: true, .. }) => ROUTES[4],
+            Place::Api => ROUTES[5],
+        }
+    }
+
+    #[test]
+    fn every_place_has_its_route_and_whatever_is_none_of_them_is_the_apis() {
+        let found = |method: &str, host: &str, path: &str| {
+            let parts = http::Request::builder().method(method).uri(path).header("host", host).body(()).unwrap().into_parts().0;
+            route(&of(&parts, ".lambda-url.us-east-1.localhost"))
+        };
+        let (own, url) = ("127.0.0.1:9000", "abc.lambda-url.us-east-1.localhost:9000");
+        let asked = [
+            ("GET", own, "/livez"),
+            ("GET", own, "/readyz"),
+            ("GET", own, "/_code/x"),
+            ("PUT", url, "/livez"),
+            ("POST", own, "/_url/abc/x"),
+            ("GET", own, "/"),
+        ];
+        assert_eq!(asked.map(|(method, host, path)| found(method, host, path)), ROUTES);
+        // H23: what looks internal is no place of its own.
+        for path in
+            ["/2018-06-01/runtime/invocation/next", "/admin/v1/status", "/metrics", "/_/", "/_url/", "/myna/bind", "/livez/"]
+        {
+            assert_eq!(found("GET", own, path), ROUTES[5], "{path}");
+            assert_eq!(found("GET", url, path), ROUTES[3], "{path}");
+        }
     }
 }

@@ -7,9 +7,13 @@ mod explain;
 pub mod hold;
 mod logs;
 mod reply;
+mod routes;
 pub mod secrets;
 pub mod tenants;
 pub mod wire;
+
+#[cfg(test)]
+pub use routes::ROUTES;
 
 use crate::metrics::{self, Exposition};
 use model::{
@@ -158,6 +162,10 @@ impl Admin {
         let path: Vec<String> = uri.path().trim_start_matches('/').split('/').map(decoded).collect();
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let method = request.method.as_str();
+        let unknown = || Fault::not_found(format!("the admin API has no {method} {}", uri.path()));
+        if !routes::listed(method, &path) {
+            return Err(unknown());
+        }
         match (method, path.as_slice()) {
             ("GET", ["admin", "v1", "status"]) => Ok(json(&self.host.status(&self.tenant))),
             ("GET", ["admin", "v1", "access"]) => Ok(json(&self.host.access(&self.tenant)?)),
@@ -217,7 +225,7 @@ impl Admin {
                 Ok(json(&self.platform.records().usage(&self.tenant(), query.get("function"), from)))
             }
             ("GET", ["admin", "v1", "logs"]) => logs::answer(Arc::clone(&self.platform), self.tenant(), self.format, &query),
-            _ => Err(Fault::not_found(format!("the admin API has no {method} {}", uri.path()))),
+            _ => Err(unknown()),
         }
     }
 

@@ -26,6 +26,8 @@ pub enum Error {
     Parse { path: PathBuf, message: String },
     #[error("{field} is {found:?}; {expected}")]
     Value { field: &'static str, found: String, expected: String },
+    #[error("{path} line {line}: {field} is {found:?}; {expected}")]
+    Line { path: PathBuf, line: usize, field: &'static str, found: String, expected: String },
     #[error("can't tell how much memory this machine has: {0}")]
     Memory(io::Error),
 }
@@ -302,7 +304,11 @@ where
 
 impl Config {
     pub fn load(dir: PathBuf, args: &Args) -> Result<Self, Error> {
-        let file = args.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let (file, text) = args.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        Self::of(dir, args, file).map_err(|error| error.in_file(args.config.as_deref(), &text))
+    }
+
+    fn of(dir: PathBuf, args: &Args, file: File) -> Result<Self, Error> {
         let listen = args.listen.clone().or(file.listen).unwrap_or_else(|| Listen::loopback(9000));
         if args.no_auth && !listen.is_loopback() {
             let expected = "beyond loopback signatures are always checked: leave out --no-auth, or listen on 127.0.0.1".into();
@@ -424,9 +430,41 @@ fn user_folder() -> Option<PathBuf> {
     from("XDG_CONFIG_HOME").or_else(|| Some(from("HOME")?.join(".config"))).map(|folder| folder.join("myna"))
 }
 
-fn read(path: &Path) -> Result<File, Error> {
+/// The file, and its text.
+fn read(path: &Path) -> Result<(File, String), Error> {
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    toml::from_str(&text).map_err(|e| Error::Parse { path: path.into(), message: e.to_string() })
+    match toml::from_str(&text) {
+        Ok(file) => Ok((file, text)),
+        Err(e) => Err(Error::Parse { path: path.into(), message: e.to_string() }),
+    }
+}
+
+/// The line, counted from 1, on which a key of a table stands in the usual way of writing it.
+fn line_of(text: &str, field: &str) -> Option<usize> {
+    let (table, key) = field.rsplit_once('.').unwrap_or(("", field));
+    let mut inside = table.is_empty();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(head) = line.strip_prefix('[') {
+            inside = head.split(']').next().is_some_and(|name| name.trim() == table);
+        } else if line.split_once('=').is_some_and(|(name, _)| (inside && name.trim() == key) || name.trim() == field) {
+            return Some(at + 1);
+        }
+    }
+    None
+}
+
+impl Error {
+    /// With the line of the file that holds the value, where it came from there.
+    fn in_file(self, path: Option<&Path>, text: &str) -> Self {
+        match (self, path) {
+            (Error::Value { field, found, expected }, Some(path)) => match line_of(text, field) {
+                Some(line) => Error::Line { path: path.into(), line, field, found, expected },
+                None => Error::Value { field, found, expected },
+            },
+            (other, _) => other,
+        }
+    }
 }
 
 fn keep_alive(value: Option<toml::Value>) -> Result<KeepAlive, Error> {
@@ -605,6 +643,15 @@ mod tests {
         // What the ranges allow is counted without wrapping.
         let most = load("[engine]\nmemory_mib = 16777216\nmemory_overcommit = 100.0\n").unwrap();
         assert_eq!(most.promised_bytes(), 1600 << 40);
+    }
+
+    #[test]
+    fn a_value_that_is_wrong_is_named_with_its_line() {
+        let said = load("# mine\nregion = \"us-east-1\"\n\n[engine]\n# few\nstarts_max = 0\n").unwrap_err();
+        assert!(said.contains(" line 6: engine.starts_max is \"0\""), "{said}");
+        assert!(load("region = \"\"\n").unwrap_err().contains(" line 1: region is"));
+        assert!(load("engine.starts_max = 0\n").unwrap_err().contains(" line 1: engine.starts_max is"));
+        assert_eq!(line_of("[other]\nstarts_max = 1\n", "engine.starts_max"), None);
     }
 
     #[test]

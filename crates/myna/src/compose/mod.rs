@@ -12,6 +12,7 @@ mod listen;
 mod moved;
 mod node;
 mod place;
+mod reload;
 mod secrets;
 mod tenants;
 mod tls;
@@ -20,6 +21,7 @@ pub mod upstream;
 pub use config::{Config, NAMES, usual_key};
 pub use host::{Host, machine, missing};
 pub use listen::Listen;
+pub use reload::Read;
 
 use crate::{
     admin::{Admin, AdminHost as _},
@@ -79,6 +81,7 @@ pub struct Built {
     /// The first key was made at this start.
     key_made: bool,
     tls: tls::Tls,
+    config: Arc<Config>,
 }
 
 /// How a platform ended.
@@ -230,11 +233,11 @@ impl Built {
             memory_usable: config.memory_bytes,
             started_ms: host.started_ms(),
         });
-        Ok(Self { tenants, host, engine, events, store, dialects, node, doors, loops, key_made: made, tls })
+        Ok(Self { tenants, host, engine, events, store, dialects, node, doors, loops, key_made: made, tls, config })
     }
 
-    /// Serve until `stop`, then take everything down. Nothing of an instance is left when this returns.
-    pub async fn run(self, stop: gateway::Stop, ready: impl FnOnce(&Host)) -> anyhow::Result<Ended> {
+    /// Serve until `stop`, then take everything down. `read` reads the configuration once more, whenever SIGHUP says so. Nothing of an instance is left when this returns.
+    pub async fn run(self, stop: gateway::Stop, read: reload::Read, ready: impl FnOnce(&Host)) -> anyhow::Result<Ended> {
         for leftover in self.host.sweep().await {
             tracing::info!("removed what an earlier run left behind: {}", leftover.what);
         }
@@ -252,6 +255,7 @@ impl Built {
         beside.spawn(housekeep(self.loops.clone(), self.engine.clone()));
         beside.spawn(try_events(self.loops.clone(), self.events.clone()));
         beside.spawn(self.tls.clone().follow(self.loops.clone()));
+        beside.spawn(reload::follow(self.loops.clone(), self.engine.clone(), read, self.config.clone()));
         self.host.stop_by(&stop);
         self.host.set_phase(host::Phase::Ready);
         ready(&self.host);

@@ -8,6 +8,8 @@ mod door;
 mod process;
 mod text;
 
+#[cfg(test)]
+pub use door::ROUTES;
 pub use door::{MetricsDoor, answer, asked};
 pub use text::Exposition;
 

@@ -8,12 +8,13 @@ use crate::{
         paced::Paced,
         problem::{Doing, Done, Problem},
     },
-    compose::{Built, Config, Ended, Host, Listen},
+    compose::{Built, Config, Ended, Host, Listen, Read},
     platform::registry,
 };
 use model::limits::BLOCKING_THREADS_MAX;
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -85,6 +86,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Done {
     let began = Instant::now();
     let dir = ctx.dir.clone().unwrap_or_else(|| PathBuf::from(".myna"));
     raise_descriptors();
+    let again = dir.clone();
     no_core_dumps();
     let mut config = Config::load(dir, &args).map_err(|e| Problem::usage(e.to_string()))?;
     if config.ask_passphrase {
@@ -106,7 +108,8 @@ pub fn run(ctx: &Ctx, args: Args) -> Done {
         .doing("the platform can't start")?;
     // One from the start, and none ever goes: on a machine that has no process left, what blocks waits for these.
     drop(runtime.spawn_blocking(|| ()));
-    let ended = runtime.block_on(serve(ctx, config, began));
+    let again: Read = Arc::new(move || Config::load(again.clone(), &args));
+    let ended = runtime.block_on(serve(ctx, config, again, began));
     runtime.shutdown_timeout(Duration::from_secs(2));
     lines.flush();
     ended
@@ -131,7 +134,7 @@ fn no_core_dumps() {
     }
 }
 
-async fn serve(ctx: &Ctx, config: Config, began: Instant) -> Done {
+async fn serve(ctx: &Ctx, config: Config, again: Read, began: Instant) -> Done {
     let stop = gateway::Stop::default();
     // Before anybody can be told that it is ready: until then a signal would end the process where it stands.
     let caught = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
@@ -140,7 +143,7 @@ async fn serve(ctx: &Ctx, config: Config, began: Instant) -> Done {
     let platform = Built::new(config).map_err(|e| refusal(&e))?;
     let dir = platform.host.dir().to_path_buf();
     let ended = platform
-        .run(stop, |host| {
+        .run(stop, again, |host| {
             if let Err(error) = registry::announce(&dir) {
                 tracing::warn!("other folders will not find this platform by themselves: {error}");
             }

@@ -32,10 +32,68 @@ const NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 
 type Answer = Result<Reply, WireError>;
 
+/// What is served: an operation that is not named here is not, whatever is written for it below.
+pub(super) const OPERATIONS: &[&str] = &[
+    "CreateRole",
+    "GetRole",
+    "ListRoles",
+    "UpdateRole",
+    "UpdateRoleDescription",
+    "UpdateAssumeRolePolicy",
+    "DeleteRole",
+    "CreateUser",
+    "GetUser",
+    "ListUsers",
+    "UpdateUser",
+    "DeleteUser",
+    "PutRolePolicy",
+    "PutUserPolicy",
+    "GetRolePolicy",
+    "GetUserPolicy",
+    "ListRolePolicies",
+    "ListUserPolicies",
+    "DeleteRolePolicy",
+    "DeleteUserPolicy",
+    "AttachRolePolicy",
+    "AttachUserPolicy",
+    "DetachRolePolicy",
+    "DetachUserPolicy",
+    "ListAttachedRolePolicies",
+    "ListAttachedUserPolicies",
+    "PutRolePermissionsBoundary",
+    "PutUserPermissionsBoundary",
+    "DeleteRolePermissionsBoundary",
+    "DeleteUserPermissionsBoundary",
+    "TagRole",
+    "TagUser",
+    "UntagRole",
+    "UntagUser",
+    "ListRoleTags",
+    "ListUserTags",
+    "CreateAccessKey",
+    "ListAccessKeys",
+    "UpdateAccessKey",
+    "DeleteAccessKey",
+    "CreatePolicy",
+    "GetPolicy",
+    "ListPolicies",
+    "DeletePolicy",
+    "ListEntitiesForPolicy",
+    "CreatePolicyVersion",
+    "GetPolicyVersion",
+    "ListPolicyVersions",
+    "DeletePolicyVersion",
+    "SetDefaultPolicyVersion",
+    "GetAccountSummary",
+];
+
 pub async fn handle(asked: &Asked) -> Answer {
     let form = Form::of(asked);
     let action = form.get("Action").ok_or_else(|| WireError::new(400, "MissingAction", "the request names no Action"))?;
     authorise(asked, action, &form)?;
+    if !OPERATIONS.contains(&action) {
+        return Err(unserved(action));
+    }
     let (role, user) = (Kind::Role, Kind::User);
     match action {
         "CreateRole" => roles::create(asked, &form).await,

@@ -144,9 +144,11 @@ pub async fn create(op: Op) -> Answer {
             "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
         ));
     }
-    if asked.code_signing_config_arn.as_deref().is_some_and(|a| !a.is_empty()) || asked.publish_to.is_some() {
-        return Err(WireError::invalid("CodeSigningConfigArn, PublishTo: not served by this endpoint"));
+    if asked.publish_to.is_some() {
+        return Err(WireError::invalid("PublishTo: not served by this endpoint"));
     }
+    let signing = asked.code_signing_config_arn.as_deref().filter(|a| !a.is_empty());
+    let code_signing = signing.map(|arn| super::code_signing::named(&op, arn)).transpose()?;
     asked.settings.refuse_unserved()?;
     let tags = asked.tags.unwrap_or_default();
     super::tags::check(&tags)?;
@@ -179,6 +181,7 @@ pub async fn create(op: Op) -> Answer {
         policies: BTreeMap::new(),
         runtime_management: BTreeMap::new(),
         recursive_loop: None,
+        code_signing,
         events: BTreeMap::new(),
     };
     let mut writes = vec![rows::put(&tenant, rows::FUNCTION, &*name, &row, Expect::Absent)];

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::StatusCode;
 use model::{
-    Body, Call, Cause, Event, Failed, Fault, Frame, FunctionName, Head, Principal, Reply, ReplyBody, Target, TenantId,
+    Ask, Body, Call, Cause, Event, Failed, Fault, Frame, FunctionName, Head, Principal, Reply, ReplyBody, Target, TenantId,
     event::{Attributes, Trigger},
 };
 use std::sync::Arc;
@@ -206,12 +206,43 @@ pub async fn ready(shared: &Shared, target: &Target) -> Result<(), WireError> {
     if invocable(shared, target) {
         return Ok(());
     }
+    may_know(shared, target)?;
     wait_pending(shared, &target.tenant, target.function.as_str(), target.qualifier.as_deref()).await
 }
 
 fn known(shared: &Shared, target: &Target) -> bool {
     shared.platform.function(&target.tenant, target.function.as_str()).is_some()
 }
+
+/// Who may not call a function learns the same whether it is there or not.
+fn may_know(shared: &Shared, target: &Target) -> Result<(), WireError> {
+    if matches!(target.caller, Principal::Root { .. }) {
+        return Ok(());
+    }
+    let row: Option<FunctionRow> = shared.row(&target.tenant, rows::FUNCTION, target.function.as_str())?;
+    let statements = row.and_then(|mut row| row.policies.remove(target.qualifier.as_deref().unwrap_or_default()));
+    let resource_policy: Option<Arc<str>> = statements.filter(|s| !s.is_empty()).map(|s| super::policy::document(&s).into());
+    let resource = names::qualified_arn(shared.region(), &target.tenant, target.function.as_str(), target.qualifier.as_deref());
+    let context: Vec<(&str, &str)> = target.context.iter().map(|(key, value)| (*key, &**value)).collect();
+    let verdict = shared.platform.policy().explain(&Ask {
+        principal: &target.caller,
+        action: CALL,
+        resource: &resource,
+        owner: &target.tenant,
+        resource_policy: resource_policy.as_ref(),
+        trust: false,
+        context: &context,
+        now_ms: shared.now_ms(),
+    });
+    if verdict.decision.allowed() {
+        return Ok(());
+    }
+    let why = format!("not allowed to perform: {CALL} on resource: {resource} {}", verdict.reason(CALL));
+    Err(access::refused(&target.caller, Fault::new(Cause::Denied, why)))
+}
+
+/// What a call is asked for.
+const CALL: &str = "lambda:InvokeFunction";
 
 fn invocable(shared: &Shared, target: &Target) -> bool {
     let wanted = target.qualifier.as_deref().unwrap_or(LATEST);

@@ -1,5 +1,5 @@
 //! Settings of a function that change how Amazon runs it, kept and shown as they were put: runtime updates (there is one build
-//! of a runtime here), recursion, code signing (never in force).
+//! of a runtime here) and recursion.
 
 use super::{Answer, Op, describe::runtime_version_arn, functions};
 use crate::aws::{
@@ -91,11 +91,4 @@ pub async fn put_recursion(op: Op) -> Answer {
 pub fn get_recursion(op: &Op) -> Answer {
     let (row, _) = op.load(&op.unqualified()?.name)?;
     op.done(&json!({ "RecursiveLoop": row.recursive_loop.as_deref().unwrap_or("Terminate") }))
-}
-
-/// A function without such a configuration is named, and nothing else is.
-pub fn get_code_signing(op: &Op) -> Answer {
-    let name = op.unqualified()?.name;
-    op.load(&name)?;
-    op.done(&json!({ "FunctionName": &*name }))
 }

@@ -2,6 +2,7 @@
 
 mod account;
 mod alias;
+mod code_signing;
 mod concurrency;
 mod config;
 mod create;
@@ -30,6 +31,7 @@ pub use invoke::{CODE, collect, wait_pending};
 pub use layers::{Mapped, map_layer, mapped_layers};
 #[cfg(test)]
 pub use route::TABLE;
+pub use route::served;
 
 use super::{
     fault::WireError,
@@ -156,7 +158,15 @@ async fn manage(op: Op) -> Answer {
         "GetRuntimeManagementConfig" => management::get_runtime(&op),
         "PutFunctionRecursionConfig" => management::put_recursion(op).await,
         "GetFunctionRecursionConfig" => management::get_recursion(&op),
-        "GetFunctionCodeSigningConfig" => management::get_code_signing(&op),
+        "CreateCodeSigningConfig" => code_signing::create(op).await,
+        "GetCodeSigningConfig" => code_signing::get(&op),
+        "UpdateCodeSigningConfig" => code_signing::update(op).await,
+        "DeleteCodeSigningConfig" => code_signing::delete(op).await,
+        "ListCodeSigningConfigs" => code_signing::list(&op),
+        "ListFunctionsByCodeSigningConfig" => code_signing::functions(&op),
+        "PutFunctionCodeSigningConfig" => code_signing::put_function(op).await,
+        "GetFunctionCodeSigningConfig" => code_signing::get_function(&op),
+        "DeleteFunctionCodeSigningConfig" => code_signing::delete_function(op).await,
         other => Err(WireError::unserved(other)),
     }
 }

@@ -86,6 +86,10 @@ fn resource(op: &Op, named: &Named) -> String {
             "" => "*".into(),
             uuid => source::arn(op, uuid),
         },
+        // The configuration itself; one that is given to a function is asked for as the function.
+        "CreateCodeSigningConfig" | "ListCodeSigningConfigs" => "*".into(),
+        name if name.ends_with("CodeSigningConfig") && !name.contains("Function") => label(0).to_owned(),
+        "ListFunctionsByCodeSigningConfig" => label(0).to_owned(),
         // Tags may be of anything.
         "ListTags" | "TagResource" | "UntagResource" => label(0).to_owned(),
         // Aliases and versions are asked for as what they belong to.

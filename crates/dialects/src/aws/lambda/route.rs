@@ -54,6 +54,11 @@ impl From<Row> for Operation {
     }
 }
 
+/// The names of what is served.
+pub fn served() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().filter(|o| o.served).map(|o| o.name)
+}
+
 /// The labels of a path, decoded, in order.
 pub type Labels = Vec<String>;
 

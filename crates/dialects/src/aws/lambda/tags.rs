@@ -1,13 +1,13 @@
-//! Tags of functions and of event source mappings.
+//! Tags of functions, of event source mappings and of code signing configurations.
 
-use super::{Answer, Op};
+use super::{Answer, Op, code_signing};
 use crate::aws::{
     check::Checks,
     fault::WireError,
     limits::TAGS_MAX,
     names::{self, Group},
     percent,
-    rows::{FunctionRow, SourceRow},
+    rows::{self, CodeSigningRow, FunctionRow, SourceRow},
 };
 use model::Expect;
 use serde::Deserialize;
@@ -38,6 +38,7 @@ pub fn check(tags: &BTreeMap<String, String>) -> Result<(), WireError> {
 enum Tagged {
     Function(Arc<str>, Box<FunctionRow>),
     Source(Box<SourceRow>),
+    Signing(String, Box<CodeSigningRow>),
 }
 
 impl Tagged {
@@ -48,6 +49,10 @@ impl Tagged {
             let (row, expect) = super::source::load(op, uuid)?;
             return Ok((Tagged::Source(Box::new(row)), expect));
         }
+        if let Some(id) = arn.strip_prefix(&*code_signing::arn(op, "")) {
+            let (row, expect) = code_signing::load(op, id)?;
+            return Ok((Tagged::Signing(id.to_owned(), Box::new(row)), expect));
+        }
         let name = function(op, arn)?;
         let (row, expect) = op.load(&name)?;
         Ok((Tagged::Function(name, Box::new(row)), expect))
@@ -57,6 +62,7 @@ impl Tagged {
         match self {
             Tagged::Function(_, row) => &mut row.tags,
             Tagged::Source(row) => &mut row.tags,
+            Tagged::Signing(_, row) => &mut row.tags,
         }
     }
 
@@ -64,6 +70,9 @@ impl Tagged {
         match self {
             Tagged::Function(name, row) => op.save(name, row, expect).await,
             Tagged::Source(row) => super::source::save(op, row, expect).await,
+            Tagged::Signing(id, row) => {
+                op.asked.shared.commit(vec![rows::put(&op.asked.tenant, rows::CODE_SIGNING, id, row, expect)]).await
+            }
         }
     }
 }

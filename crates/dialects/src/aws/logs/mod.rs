@@ -26,12 +26,37 @@ use serde_json::Value;
 
 const TARGET: &str = "Logs_20140328.";
 
+/// What is served: an operation that is not named here is not, whatever is written for it below.
+pub(super) const OPERATIONS: &[&str] = &[
+    "DescribeLogGroups",
+    "DescribeLogStreams",
+    "GetLogEvents",
+    "FilterLogEvents",
+    "StartLiveTail",
+    "ListTagsForResource",
+    "ListTagsLogGroup",
+    "TagResource",
+    "TagLogGroup",
+    "UntagResource",
+    "UntagLogGroup",
+    "CreateLogGroup",
+    "DeleteLogGroup",
+    "PutRetentionPolicy",
+    "DeleteRetentionPolicy",
+    "CreateLogStream",
+    "DeleteLogStream",
+    "PutLogEvents",
+];
+
 pub async fn handle(asked: Asked) -> Result<Reply, WireError> {
     let target = asked.header("x-amz-target").unwrap_or_default().to_owned();
     let Some(operation) = target.strip_prefix(TARGET) else {
         return Err(unknown());
     };
     authorise(&asked, operation)?;
+    if !OPERATIONS.contains(&operation) {
+        return Err(if WireError::may_be_operation(operation) { WireError::unserved(operation) } else { unknown() });
+    }
     match operation {
         "DescribeLogGroups" => read::groups(&asked),
         "DescribeLogStreams" => read::streams(&asked),
@@ -48,8 +73,7 @@ pub async fn handle(asked: Asked) -> Result<Reply, WireError> {
         "CreateLogStream" => write::create_stream(&asked).await,
         "DeleteLogStream" => write::delete_stream(&asked).await,
         "PutLogEvents" => write::put_events(&asked).await,
-        other if WireError::may_be_operation(other) => Err(WireError::unserved(other)),
-        _ => Err(unknown()),
+        other => Err(WireError::unserved(other)),
     }
 }
 

@@ -18,6 +18,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
+/// What is served: an operation that is not named here is not, whatever is written for it below.
+pub(super) const OPERATIONS: &[&str] = &["AssumeRole", "GetCallerIdentity", "GetSessionToken"];
+
 /// The parameters of a query request: the form in the body, or the query string of a GET.
 pub fn form(asked: &Asked) -> Vec<(String, String)> {
     let body = std::str::from_utf8(&asked.body).unwrap_or_default();
@@ -31,13 +34,15 @@ pub fn parameter<'a>(form: &'a [(String, String)], name: &str) -> Option<&'a str
 
 pub async fn handle(asked: &Asked) -> Result<Reply, WireError> {
     let form = form(asked);
-    match parameter(&form, "Action") {
+    match parameter(&form, "Action").filter(|a| OPERATIONS.contains(a)) {
         // Everybody may ask this, whatever policies say.
         Some("GetCallerIdentity") => identity(asked),
         Some("AssumeRole") => assume::role(asked, &form).await,
         Some("GetSessionToken") => assume::own(asked, &form).await,
-        Some(action) => Err(unserved(action)),
-        None => Err(WireError::new(400, "MissingAction", "the request names no Action")),
+        _ => match parameter(&form, "Action") {
+            Some(action) => Err(unserved(action)),
+            None => Err(WireError::new(400, "MissingAction", "the request names no Action")),
+        },
     }
 }
 
