@@ -23,6 +23,7 @@ pub const ALL: &[&[Test]] = &[
     inside::ALL,
     archives::ALL,
     credentials::ALL,
+    permissions::ALL,
     guesses::ALL,
     internal::ALL,
     signatures::ALL,

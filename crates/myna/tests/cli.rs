@@ -34,7 +34,7 @@ fn home() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-const VERBS: [&str; 36] = [
+const VERBS: [&str; 37] = [
     "up",
     "seal",
     "secret",
