@@ -189,8 +189,10 @@ fn nothing_of_the_platform_prints_a_secret() -> Result<()> {
 
 // H49
 fn processes_show_their_secrets_to_nobody_else() -> Result<()> {
+    // No other test's: those run at the same time.
+    const SEEN: &str = "marker-of-what-processes-show";
     let myna = Platform::start()?;
-    put(&myna, "s", MARKER.as_bytes())?;
+    put(&myna, "s", SEEN.as_bytes())?;
     let spy = "import os, glob\ndef handler(e, c):\n    found = []\n    for f in glob.glob('/proc/*/environ') + glob.glob('/proc/*/task/*/environ'):\n        try: found.append(open(f, 'rb').read().decode('utf-8', 'replace'))\n        except OSError: pass\n    return ''.join(found) + str(dict(os.environ))\n";
     let spy = myna.python("spy", spy)?;
     spy.call(json!({}))?;
@@ -200,9 +202,9 @@ fn processes_show_their_secrets_to_nobody_else() -> Result<()> {
         let name = variable.to_lowercase().replace('_', "-");
         let variables = json!({"Variables": {variable: "myna:secret:s"}});
         let f = myna.draft(&name, &source.replace('%', variable)).set("Environment", variables).create()?;
-        ensure!(f.call(json!({}))? == json!(MARKER.len()));
+        ensure!(f.call(json!({}))? == json!(SEEN.len()));
     }
-    let own: BTreeSet<u32> = processes::with_environment(MARKER).into_iter().collect();
+    let own: BTreeSet<u32> = processes::with_environment(SEEN).into_iter().collect();
     ensure!(!own.is_empty(), "the one that starts with its variables isn't seen by root");
     let below: BTreeSet<u32> = processes::below(myna.pid()).into_iter().collect();
     ensure!(own.is_subset(&below) && !own.contains(&myna.pid()), "{own:?} are not all instances: {below:?}");
@@ -216,7 +218,7 @@ fn processes_show_their_secrets_to_nobody_else() -> Result<()> {
         }
     }
     let seen = spy.call(json!({}))?;
-    ensure!(seen.as_str().is_some_and(|s| s.contains("spy") && !s.contains(MARKER)), "another function sees it: {seen}");
+    ensure!(seen.as_str().is_some_and(|s| s.contains("spy") && !s.contains(SEEN)), "another function sees it: {seen}");
     // Neither the platform nor an instance leaves a core dump, nor pipes one to a program.
     for pid in below.iter().chain([&myna.pid()]) {
         let Ok(limits) = fs::read_to_string(format!("/proc/{pid}/limits")) else { continue };
@@ -225,7 +227,7 @@ fn processes_show_their_secrets_to_nobody_else() -> Result<()> {
         ensure!(values.iter().all(|v| ["0", "1"].contains(v)) && values.len() == 2, "process {pid}: {core}");
     }
     // No process has it among its arguments.
-    ensure!(soon(|| processes::with(MARKER).is_empty()));
+    ensure!(soon(|| processes::with(SEEN).is_empty()));
     Ok(())
 }
 
@@ -236,7 +238,7 @@ fn a_user_names_only_the_secrets_that_its_policies_allow() -> Result<()> {
     let said = myna.boto3(&format!(
         "iam = boto3.client('iam')\n\
          iam.create_user(UserName='dev')\n\
-         allow = [{{'Effect': 'Allow', 'Action': ['lambda:*', 'iam:PassRole'], 'Resource': '*'}}, {{'Effect': 'Allow', 'Action': 'secretsmanager:GetSecretValue', 'Resource': '*:secret:team/mine'}}]\n\
+         allow = [{{'Effect': 'Allow', 'Action': ['lambda:*', 'iam:PassRole'], 'Resource': '*'}}, {{'Effect': 'Allow', 'Action': 'secretsmanager:GetSecretValue', 'Resource': 'arn:aws:secretsmanager:*:*:secret:team/mine'}}]\n\
          iam.put_user_policy(UserName='dev', PolicyName='p', PolicyDocument=json.dumps({{'Version': '2012-10-17', 'Statement': allow}}))\n\
          key = iam.create_access_key(UserName='dev')['AccessKey']\n\
          dev = boto3.client('lambda', aws_access_key_id=key['AccessKeyId'], aws_secret_access_key=key['SecretAccessKey'])\n\

@@ -119,7 +119,7 @@ fn a_function_gets_a_secret_and_everybody_else_its_name() -> Result<()> {
         let found = holding(&myna.dir(), text)?;
         ensure!(found.is_empty(), "{text}: {found:?}");
     }
-    ensure!(fs::metadata(myna.dir().join("rows.db"))?.permissions().mode() & 0o077 == 0);
+    ensure!(fs::metadata(myna.dir())?.permissions().mode() & 0o077 == 0);
     ensure!(!myna.log().contains("marker-of-a-secret"), "{}", myna.log());
     Ok(())
 }

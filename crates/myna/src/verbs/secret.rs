@@ -41,8 +41,11 @@ enum What {
         /// Its name: letters, digits, _ . - and / between parts.
         name: String,
         /// Where the value is: @FILE, or - for standard input. [default: standard input, or a question at a terminal]
-        #[arg(value_name = "@FILE", allow_hyphen_values = true)]
+        #[arg(value_name = "@FILE")]
         from: Vec<String>,
+        /// What other programs call so is refused here, with what to do instead.
+        #[arg(short = 'd', long = "value", alias = "data", hide = true, allow_hyphen_values = true)]
+        given: Option<String>,
         /// Leave out one line end at the end of the value.
         #[arg(long)]
         strip: bool,
@@ -71,7 +74,8 @@ enum What {
 
 pub async fn run(ctx: &Ctx, args: &Args) -> Done {
     match &args.what {
-        What::Put { name, from, strip } => put(ctx, name, from, *strip).await,
+        What::Put { given: Some(_), name, .. } => Err(on_the_command_line(name)),
+        What::Put { name, from, strip, given: None } => put(ctx, name, from, *strip).await,
         What::List => list(ctx).await,
         What::Describe { name } => describe(ctx, name).await,
         What::Uses { name } => uses(ctx, name).await,
@@ -134,9 +138,13 @@ fn value(name: &str, from: &[String]) -> Result<Vec<u8>, Problem> {
         }
         _ => {}
     }
-    // Not repeated: it may be the value.
-    Err(Problem::usage("a value is not taken from the command line, where others see it and shells keep it")
-        .hint(format!("myna secret put {name} @FILE, or through standard input, or without anything to be asked for it")))
+    Err(on_the_command_line(name))
+}
+
+/// What was given is not repeated: it may be the value.
+fn on_the_command_line(name: &str) -> Problem {
+    Problem::usage("a value is not taken from the command line, where others see it and shells keep it")
+        .hint(format!("myna secret put {name} @FILE, or through standard input, or without anything to be asked for it"))
 }
 
 async fn list(ctx: &Ctx) -> Done {
