@@ -4,6 +4,8 @@ mod admin;
 mod cli;
 mod compose;
 mod metrics;
+#[cfg(test)]
+mod permissions;
 mod platform;
 mod project;
 mod verbs;
