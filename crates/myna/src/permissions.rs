@@ -105,7 +105,7 @@ fn every_route_has_a_row() {
 
 const HEAD: &str = "# Permissions: every route of every door\n
 Generated from `tests/permissions.toml` (`MYNA_BLESS=1 cargo test -p myna permissions`). The code lists its own routes; one without a row
-there fails the build. The test `every_route_refuses_whoever_must_not_use_it` plays each row against the real binary.
+there fails the build.
 ";
 
 const APIS: &str = "
