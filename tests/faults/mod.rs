@@ -3,6 +3,7 @@
 mod backlog;
 mod clocks;
 mod connections;
+mod damage;
 mod deploys;
 mod disk;
 mod events;
@@ -11,6 +12,7 @@ mod killed;
 mod misbehaving;
 mod pressed;
 mod rollout;
+mod still;
 
 use myna_tests::Test;
 
@@ -26,4 +28,6 @@ pub const ALL: &[&[Test]] = &[
     disk::ALL,
     pressed::ALL,
     clocks::ALL,
+    damage::ALL,
+    still::ALL,
 ];
