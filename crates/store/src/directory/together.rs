@@ -21,6 +21,10 @@ const HINT: &str = "restore it from a backup (myna restore), or let myna repair 
 /// Refuse a directory in which something is missing that must be there beside what is. Nothing is changed.
 pub(super) fn check(path: &Path) -> Result<(), Error> {
     let (rows, format) = (path.join(ROWS), path.join(FORMAT_FILE));
+    if fs::symlink_metadata(&rows).is_ok_and(|meta| !meta.is_file()) {
+        // What stands there is for the look at what everything is to refuse.
+        return Ok(());
+    }
     // SQLite takes a file of zeroes for one that is to be begun.
     let has_rows = is_database(&rows);
     if has_rows && missing(&format) && format_of_rows(path).is_some() {
