@@ -4,6 +4,7 @@ mod backlog;
 mod clocks;
 mod configuration;
 mod connections;
+mod damage;
 mod deploys;
 mod disk;
 mod events;
@@ -13,6 +14,7 @@ mod misbehaving;
 mod network;
 mod pressed;
 mod rollout;
+mod still;
 
 use myna_tests::Test;
 
@@ -30,4 +32,6 @@ pub const ALL: &[&[Test]] = &[
     clocks::ALL,
     configuration::ALL,
     network::ALL,
+    damage::ALL,
+    still::ALL,
 ];

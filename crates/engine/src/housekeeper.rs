@@ -17,12 +17,14 @@ const EXPIRE_MAX: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Ends with the engine. One per engine.
-    pub async fn housekeep(self: Arc<Self>) {
+    pub async fn housekeep(self: Arc<Self>, pulse: model::Pulse) {
         let mut expire_at = Mono(0);
         loop {
+            pulse.work();
             let now = self.parts.clock.mono();
             let next = self.tidy(now, &mut expire_at);
             self.unbound.expire(now).await;
+            pulse.rest();
             match next {
                 Some(at) => tokio::time::sleep(at.since(now).max(Duration::from_millis(5))).await,
                 None => tokio::select! {

@@ -75,7 +75,8 @@ impl Bound {
                 open: AtomicUsize::new(0),
             });
             let (drain, connections, cut) = (stop.drain.clone(), tracker.clone(), cut.clone());
-            let accepting = move || accept(listener.clone(), shared.clone(), drain.clone(), connections.clone(), cut.clone());
+            let accepting =
+                move |pulse| accept(listener.clone(), shared.clone(), drain.clone(), connections.clone(), cut.clone(), pulse);
             let (loops, name) = (self.loops.clone(), format!("door {}", door.name));
             tracker.spawn(async move { loops.watch(&name, accepting).await });
         }
@@ -105,9 +106,17 @@ async fn wind_down(tracker: &TaskTracker, stage: &Stage, limits: &Limits, stop: 
 }
 
 /// Take connections until stopping begins.
-async fn accept(listener: Arc<Listener>, shared: Arc<Shared>, drain: model::Cancel, tracker: TaskTracker, cut: Arc<AtomicUsize>) {
+async fn accept(
+    listener: Arc<Listener>,
+    shared: Arc<Shared>,
+    drain: model::Cancel,
+    tracker: TaskTracker,
+    cut: Arc<AtomicUsize>,
+    pulse: model::Pulse,
+) {
     let mut spare = Spare::new();
     loop {
+        pulse.rest();
         let accepted = tokio::select! {
             biased;
             () = drain.cancelled() => return,
@@ -115,6 +124,7 @@ async fn accept(listener: Arc<Listener>, shared: Arc<Shared>, drain: model::Canc
             // Full: the kernel keeps newcomers waiting until somebody leaves.
             () = tokio::time::sleep(Duration::from_millis(20)), if !shared.has_room() => continue,
         };
+        pulse.work();
         match accepted {
             Ok(Accepted::Tcp(stream, peer)) if shared.tls.is_some() => spawn_tls(stream, peer, &shared, &tracker, &cut),
             Ok(Accepted::Tcp(stream, peer)) => spawn(stream, peer, &shared, &tracker, &cut),

@@ -27,7 +27,7 @@ pub use clock::{Clock, Mono};
 pub use event::{Body, Call, Cancel, Event, Failed, Frame, FrameStream, Head, Outcome, Reply, ReplyBody, ReplyHead};
 pub use fault::{Cause, Fault, Who};
 pub use id::{FunctionName, InstanceId, InvocationId, RevisionId, TenantId};
-pub use loops::Loops;
+pub use loops::{Loops, Pulse};
 pub use resource::{Expect, Key, Resource, Write};
 pub use tenant::{Quota, Rate};
 

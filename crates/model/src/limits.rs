@@ -42,6 +42,11 @@ pub const LOOP_PANICS_WITHIN: Duration = Duration::from_secs(600);
 /// Before a loop that panicked is run again; twice as long each time.
 pub const LOOP_PAUSE: Duration = Duration::from_millis(100);
 
+/// A loop that has been in the middle of the same piece of work for so long stands still: it is named, and run again where that can be.
+pub const LOOP_STILL_MAX: Duration = Duration::from_secs(20);
+/// After so long the process ends, for whoever supervises it to start it afresh.
+pub const LOOP_STILL_ENDS: Duration = Duration::from_secs(300);
+
 /// Threads for what blocks: unpacking, reading logs, looking for runtimes. More of it waits.
 pub const BLOCKING_THREADS_MAX: usize = 32;
 

@@ -501,6 +501,12 @@ pub enum Slots {
 
 // ---------------------------------------------------------------------------------------------------------------- sandbox
 
+/// Asked before folders of the host become an instance's: whether what lies there is what was put there.
+pub trait Sources: Send + Sync {
+    /// `None` when all of them are known to be whole, so that nobody waits for a look; else what looks, and mends or refuses.
+    fn check<'a>(&'a self, mounts: &'a [Mount]) -> Option<Fut<'a, Result<(), Fault>>>;
+}
+
 /// One tier of isolation.
 pub trait Sandbox: Send + Sync {
     fn caps(&self) -> Caps;

@@ -11,7 +11,7 @@ use crate::{
     rows::RowStore,
 };
 use model::{
-    Cause, Clock, Fault, Fut, InvocationId, Loops, TenantId,
+    Cause, Clock, Fault, Fut, InvocationId, Loops, Pulse, TenantId,
     event::Record,
     log::LogLine,
     ports::{self, LogGroup, LogPage, LogQuery, LogStream, UsageHour},
@@ -70,24 +70,31 @@ impl Ledger {
         let usage_age = options.records.usage_age_max;
         let ledger = Arc::new(Ledger { journal, state, usage, rows, clock, usage_age, thread: Mutex::default() });
         let (writer, loops) = (ledger.clone(), loops.clone());
-        let work = move || loops.run("journal", || writer.run());
+        let work = move || loops.run("journal", |pulse| writer.run(pulse));
         let thread = std::thread::Builder::new().name("store-journal".into()).spawn(work);
         *ledger.thread.lock().expect("no holder of this lock panics") =
             Some(thread.map_err(Error::io("start the journal of", folder))?);
         Ok(ledger)
     }
 
+    /// Records of calls that are not what was written, named.
+    pub(crate) fn damaged(&self) -> Vec<String> {
+        self.current().0.records.damaged.clone()
+    }
+
     pub(crate) fn journal(&self) -> &Arc<Journal> {
         &self.journal
     }
 
-    fn run(&self) {
+    fn run(&self, pulse: &Pulse) {
         let (mut idle, mut counted) = (0, Instant::now());
         loop {
+            pulse.rest();
             let longest = self.usage.dirty().then_some(USAGE_EVERY);
             if idle >= ROUNDS_IDLE && !self.journal.wait(longest) || !self.journal.wait(Some(Duration::ZERO)) {
                 return;
             }
+            pulse.work();
             idle = if self.current().1 { 0 } else { idle + 1 };
             if self.usage.dirty() && counted.elapsed() >= USAGE_EVERY {
                 counted = Instant::now();

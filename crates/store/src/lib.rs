@@ -15,6 +15,7 @@ pub mod packages;
 pub mod queue;
 mod records;
 pub mod rows;
+mod scrub;
 pub mod seal;
 mod segments;
 mod stats;
@@ -51,6 +52,7 @@ pub struct Store {
     audit: Arc<AuditStore>,
     options: Options,
     damaged: Vec<String>,
+    scrub: scrub::Scrub,
     // Last, so that the lock is let go when everything else is closed.
     directory: Directory,
 }
@@ -73,8 +75,11 @@ impl Store {
         let audit = Arc::new(AuditStore::open(&directory.path().join("audit"), &options.audit, clock.clone(), loops)?);
         let ledger = Ledger::open(directory.path(), &options, rows.clone(), clock, loops)?;
         let (logs, records) = (Arc::new(LogStore(ledger.clone())), Arc::new(RecordStore(ledger.clone())));
+        let about = scrub::About { directory: directory.path().into(), packages: (*packages).clone(), audit: audit.clone() };
+        let scrub = scrub::Scrub::start(about, &options.scrub, loops)?;
         let again = Arc::default();
-        let store = Store { rows, packages, logs, records, ledger, queue, audit, seal, again, options, damaged, directory };
+        let store =
+            Store { rows, packages, logs, records, ledger, queue, audit, seal, again, options, damaged, scrub, directory };
         store.directory.upgraded()?;
         // What could not be opened may be opened once its key is back, so no key goes while something is damaged.
         if store.seal.pending() && store.damaged().is_empty() {
@@ -126,11 +131,16 @@ impl Store {
     /// What was found broken, each named.
     pub fn damaged(&self) -> Vec<String> {
         let rows_and_packages = self.damaged.iter().cloned().chain(self.packages.damaged());
-        rows_and_packages.chain(self.queue.damaged().iter().cloned()).chain(self.audit.damaged()).collect()
+        let here = rows_and_packages.chain(self.queue.damaged().iter().cloned()).chain(self.audit.damaged());
+        let mut all: Vec<String> = here.chain(self.ledger.damaged()).collect();
+        // What a later look finds may have been found at the start.
+        all.extend(self.scrub.found().into_iter().filter(|found| !self.ledger.damaged().contains(found)));
+        all
     }
 
     /// Finish what was accepted and put everything on stable storage. What comes later is refused or dropped.
     pub fn close(&self) {
+        self.scrub.close();
         self.ledger.close();
         self.queue.close();
         self.rows.close();

@@ -17,6 +17,16 @@ pub struct Options {
     pub records: RecordLimits,
     pub queue: QueueLimits,
     pub audit: AuditLimits,
+    pub scrub: ScrubTimes,
+}
+
+/// When what lies on the disk is read again and held against its checksums.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct ScrubTimes {
+    /// After the start, which has other things to do.
+    pub first: Duration,
+    pub every: Duration,
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -187,6 +197,11 @@ impl Default for QueueLimits {
             forget_every: Duration::from_secs(30),
             page_max: 1000,
         }
+    }
+}
+impl Default for ScrubTimes {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(60), every: DAY }
     }
 }
 impl Default for AuditLimits {

@@ -55,12 +55,15 @@ impl Store {
     }
 
     /// Drop what is past its retention: logs, records, usage, and packages that neither a row nor `in_use` (what runs) names.
-    /// To be called every minute or so, off the request path; it may read a lot.
-    pub fn maintain(&self, in_use: &HashSet<(TenantId, Arc<str>)>) -> Result<Maintained, Error> {
+    /// To be called every minute or so, off the request path; it may read a lot. `goes_on` is told between two pieces of it.
+    pub fn maintain(&self, in_use: &HashSet<(TenantId, Arc<str>)>, goes_on: &dyn Fn()) -> Result<Maintained, Error> {
         let mut live = self.referenced();
         live.extend(in_use.iter().cloned());
-        let packages = self.packages.collect(&live)?;
+        // A row that can't be read names packages, too.
+        let packages = if self.damaged.is_empty() { self.packages.collect(&live, goes_on)? } else { Collected::default() };
+        goes_on();
         let audit_bytes = self.audit.retain()?;
+        goes_on();
         Ok(Maintained { packages, logs_and_records_bytes: self.ledger.retain()?, audit_bytes })
     }
 

@@ -175,7 +175,7 @@ impl Rig {
             unbound: 0,
         };
         let engine = Engine::new(parts, config);
-        tokio::spawn(engine.clone().housekeep());
+        tokio::spawn(engine.clone().housekeep(model::Pulse::alone()));
         let mut rig = Rig { engine, machine, contract, book, rules, function: Arc::new(function), handed };
         rig.deploy(|_| {});
         rig

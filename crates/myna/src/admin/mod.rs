@@ -35,6 +35,10 @@ pub trait AdminHost: Send + Sync {
     fn status(&self, tenant: &TenantId) -> wire::Status;
     /// False while it starts and while it drains.
     fn ready(&self) -> bool;
+    /// Why it is not, in a line for everybody.
+    fn unready(&self) -> String {
+        "not ready".into()
+    }
     /// How clients of each outside system reach this platform, a tenant's keys included.
     fn access(&self, tenant: &TenantId) -> Result<wire::Access, Fault>;
     /// Who there is, where there can be more than one.
@@ -148,7 +152,8 @@ impl Admin {
         match uri.path() {
             // Anybody may know that the process lives; it says nothing else.
             "/livez" => return Ok(reply::text(200, "ok\n")),
-            "/readyz" => return Ok(if self.host.ready() { reply::text(200, "ok\n") } else { reply::text(503, "not ready\n") }),
+            "/readyz" if self.host.ready() => return Ok(reply::text(200, "ok\n")),
+            "/readyz" => return Ok(reply::text(503, format!("{}\n", self.host.unready()))),
             _ => {}
         }
         if !matches!(principal, Principal::Root { .. }) {

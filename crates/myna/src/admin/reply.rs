@@ -16,8 +16,8 @@ pub fn json(value: &impl Serialize) -> Response {
     }
 }
 
-pub fn text(status: u16, text: &'static str) -> Response {
-    whole(status, "text/plain", text.as_bytes().to_vec())
+pub fn text(status: u16, text: impl Into<String>) -> Response {
+    whole(status, "text/plain", text.into().into_bytes())
 }
 
 pub fn fault(fault: &Fault) -> Response {

@@ -40,8 +40,23 @@ pub struct Status {
     pub loops: Vec<Panicked>,
     /// How often the loop that tries queued events stood still before work and was started again.
     pub event_loop_restarts: u64,
+    /// Loops of the platform that stand still now.
+    pub still: Vec<Still>,
+    /// False while a loop stands still: `GET /readyz` says so, too.
+    pub healthy: bool,
+    /// What was found broken in the state directory, each named.
+    pub damaged: Vec<String>,
     /// What the operator should know: a weaker sandbox, a task that keeps failing, a nearly full disk.
     pub warnings: Vec<String>,
+}
+
+/// A loop in the middle of one piece of work.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Still {
+    pub name: String,
+    /// For so long, at least.
+    pub seconds: u64,
 }
 
 /// The audit log in numbers.

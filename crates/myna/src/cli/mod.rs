@@ -22,7 +22,8 @@ Exit codes:
   2  the command line, or a file that it names, is wrong
   3  the function ran and reported an error
   4  no platform answers
-  5  the thing named doesn't exist";
+  5  the thing named doesn't exist
+  6  the state directory is damaged: the message names the file";
 
 const ABOUT: &str = "Everybody's functions on one machine: start a platform, deploy a folder, call it.";
 

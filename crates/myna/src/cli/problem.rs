@@ -11,6 +11,7 @@ pub enum Exit {
     Function = 3,
     NotRunning = 4,
     NotFound = 5,
+    Damaged = 6,
 }
 
 /// A failure as it is shown. An empty message means that all there is to say was said already.

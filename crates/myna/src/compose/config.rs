@@ -430,9 +430,22 @@ fn user_folder() -> Option<PathBuf> {
     from("XDG_CONFIG_HOME").or_else(|| Some(from("HOME")?.join(".config"))).map(|folder| folder.join("myna"))
 }
 
+/// A configuration is a page or two.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// The text of a file, when it has no more than a configuration can have.
+fn text_of(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let (mut text, file) = (String::new(), fs::File::open(path)?);
+    if file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text)? as u64 > CONFIG_BYTES_MAX {
+        return Err(std::io::Error::other(format!("it has more than {CONFIG_BYTES_MAX} bytes, and is no configuration")));
+    }
+    Ok(text)
+}
+
 /// The file, and its text.
 fn read(path: &Path) -> Result<(File, String), Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let text = text_of(path).map_err(|source| Error::Read { path: path.into(), source })?;
     match toml::from_str(&text) {
         Ok(file) => Ok((file, text)),
         Err(e) => Err(Error::Parse { path: path.into(), message: e.to_string() }),

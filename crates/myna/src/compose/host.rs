@@ -320,6 +320,9 @@ impl AdminHost for Host {
                 .into_iter()
                 .map(|p| wire::Panicked { name: p.name, times: p.times, last: p.last })
                 .collect(),
+            still: self.loops.still().into_iter().map(|s| wire::Still { name: s.name, seconds: s.seconds }).collect(),
+            healthy: self.loops.still().is_empty(),
+            damaged: stats.damaged.clone(),
             event_loop_restarts: self.sources.get().map_or(0, |s| s.events.view().restarts),
             warnings,
         }
@@ -336,7 +339,15 @@ impl AdminHost for Host {
     }
 
     fn ready(&self) -> bool {
-        self.phase.load(Ordering::Acquire) == Phase::Ready as u8
+        self.phase.load(Ordering::Acquire) == Phase::Ready as u8 && self.loops.still().is_empty()
+    }
+
+    fn unready(&self) -> String {
+        let still: Vec<String> = self.loops.still().into_iter().map(|s| format!("{:?}", s.name)).collect();
+        match still.is_empty() {
+            true => "not ready".into(),
+            false => format!("not ready: of the platform's loops stand still {}", still.join(", ")),
+        }
     }
 
     fn access(&self, tenant: &TenantId) -> Result<wire::Access, Fault> {

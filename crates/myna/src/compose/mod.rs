@@ -104,6 +104,7 @@ impl Built {
         let config = Arc::new(config);
         let clock = Arc::new(Machine);
         let loops = Loops::new(clock.clone());
+        loops.watch_pulses().context("start the thread that looks at the platform's loops")?;
         let store = Store::watched(&config.dir, host::store_options(&config), clock.clone(), &loops)?;
         let dir = store.directory().path().to_path_buf();
         let mut made = false;
@@ -112,12 +113,13 @@ impl Built {
             keys::generate()
         };
         let key: AccessKey = serde_json::from_slice(&store.directory().secret("access-key", generate)?)
-            .context("the file access-key in the state directory is damaged; remove it to get a new key")?;
+            .map_err(|e| store.directory().damaged_secret("access-key", e))?;
 
         same_mode(&store, config.no_auth)?;
         let sandbox = Process::start(sandbox_process::Config {
             memory_total_bytes: Some(config.memory_bytes),
             loops: loops.clone(),
+            sources: sandbox_process::Asked(Some(store.packages().clone())),
             ..sandbox_process::Config::new(&dir)
         })?;
         let runtimes = Arc::new(runtimes::Catalogue::new(host::runtime_config(&config, &dir)));
@@ -321,11 +323,11 @@ async fn drain(host: Arc<Host>, engine: Arc<Engine>, events: Arc<Events>, begun:
 }
 
 async fn try_events(loops: Arc<Loops>, events: Arc<Events>) {
-    loops.watch("events", || events.clone().run()).await;
+    loops.watch("events", |_| events.clone().run()).await;
 }
 
 async fn housekeep(loops: Arc<Loops>, engine: Arc<Engine>) {
-    loops.watch("housekeeper", || engine.clone().housekeep()).await;
+    loops.watch("housekeeper", |pulse| engine.clone().housekeep(pulse)).await;
 }
 
 /// A directory that was made with signatures is never opened without: whoever relied on them would not know.
@@ -411,11 +413,13 @@ fn follow_commits(
 /// processes later must not keep it from making room.
 fn maintain(loops: Arc<Loops>, store: Arc<Store>, engine: Arc<Engine>) -> std::io::Result<Sender<()>> {
     let (held, ended) = mpsc::channel();
-    let rounds = move || {
+    let rounds = move |pulse: &model::Pulse| {
         loop {
-            if let Err(error) = store.maintain(&engine.packages_in_use()) {
+            pulse.work();
+            if let Err(error) = store.maintain(&engine.packages_in_use(), &|| pulse.work()) {
                 tracing::error!("retention failed: {error}");
             }
+            pulse.rest();
             if ended.recv_timeout(RETENTION_EVERY) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
@@ -490,7 +494,7 @@ mod tests {
         let (loops, stop) = (Loops::alone(), gateway::Stop::default());
         let watch = tokio::spawn(give_up(loops.clone(), stop.clone()));
         let mut runs = 0;
-        let fails = loops.watch("housekeeper", || {
+        let fails = loops.watch("housekeeper", |_| {
             runs += 1;
             assert!(!stop.now.is_cancelled(), "run again after it was given up");
             async { panic!("out of order") }

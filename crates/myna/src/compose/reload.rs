@@ -28,10 +28,10 @@ fn waits(before: &Config, after: &Config) -> bool {
 
 /// For as long as the platform lives.
 pub async fn follow(loops: Arc<Loops>, engine: Arc<Engine>, read: Read, running: Arc<Config>) {
-    loops.watch("configuration", || look(engine.clone(), read.clone(), running.clone())).await;
+    loops.watch("configuration", |pulse| look(pulse, engine.clone(), read.clone(), running.clone())).await;
 }
 
-async fn look(engine: Arc<Engine>, read: Read, mut running: Arc<Config>) {
+async fn look(pulse: Pulse, engine: Arc<Engine>, read: Read, mut running: Arc<Config>) {
     let mut hangup = match signal(SignalKind::hangup()) {
         Ok(hangup) => hangup,
         Err(error) => {
@@ -40,6 +40,7 @@ async fn look(engine: Arc<Engine>, read: Read, mut running: Arc<Config>) {
         }
     };
     while hangup.recv().await.is_some() {
+        pulse.work();
         let (reading, began) = (read.clone(), running.clone());
         match tokio::task::spawn_blocking(move || reading().map(|read| (waits(&began, &read), read))).await {
             Ok(Ok((waits, config))) => {
@@ -62,6 +63,7 @@ async fn look(engine: Arc<Engine>, read: Read, mut running: Arc<Config>) {
             Ok(Err(error)) => tracing::error!("the configuration stays as it is: {error}"),
             Err(error) => tracing::error!("the configuration stays as it is, it could not be read: {error}"),
         }
+        pulse.rest();
     }
 }
 

@@ -44,11 +44,11 @@ impl Tls {
     /// Look at the files now and then, and when SIGHUP says so, for as long as the platform lives.
     pub async fn follow(self, loops: Arc<Loops>) {
         if self.all().next().is_some() {
-            loops.watch("certificates", || self.clone().look()).await;
+            loops.watch("certificates", |pulse| self.clone().look(pulse)).await;
         }
     }
 
-    async fn look(self) {
+    async fn look(self, pulse: model::Pulse) {
         let mut hangup = match signal(SignalKind::hangup()) {
             Ok(hangup) => Some(hangup),
             Err(error) => {
@@ -57,10 +57,12 @@ impl Tls {
             }
         };
         loop {
+            pulse.rest();
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 Some(()) = async { match &mut hangup { Some(h) => h.recv().await, None => std::future::pending().await } } => {}
             }
+            pulse.work();
             let all = self.clone();
             let read = tokio::task::spawn_blocking(move || {
                 for (_, certificates) in all.all() {

@@ -39,6 +39,7 @@ pub async fn page(from: Arc<Sources>, ready: bool, format: Exposition) -> String
     let work = move || {
         let mut page = Page::new(format);
         platform(&mut page, &from, ready);
+        still(&mut page, &from);
         calls(&mut page, &from);
         instances(&mut page, &from);
         match queue {
@@ -63,6 +64,22 @@ fn platform(page: &mut Page, from: &Sources, ready: bool) {
     panics.add(&[("loop", "any")], all.iter().map(|p| p.times).sum::<u64>());
     for p in &all {
         panics.add(&[("loop", &p.name)], p.times);
+    }
+}
+
+/// Loops that stand still, now and since the start.
+fn still(page: &mut Page, from: &Sources) {
+    let (now, times) = (from.loops.still(), from.loops.stood_still());
+    let mut family =
+        page.gauge("myna_loops_still", "Loops of the platform that have been in the middle of one piece of work for too long.");
+    family.add(&[("loop", "any")], now.len());
+    for one in &now {
+        family.add(&[("loop", &one.name)], 1_u64);
+    }
+    let mut family = page.counter("myna_loop_stalls_total", "Times when a loop of the platform stood still.");
+    family.add(&[("loop", "any")], times.iter().map(|(_, times)| times).sum::<u64>());
+    for (name, times) in &times {
+        family.add(&[("loop", name)], *times);
     }
 }
 

@@ -26,6 +26,9 @@ pub async fn run(ctx: &Ctx, _args: &Args) -> Done {
     Ok(())
 }
 
+/// Broken things that are listed.
+const DAMAGED_MAX: usize = 20;
+
 fn show(ctx: &Ctx, status: &Status) {
     let load = &status.load;
     let mut rows = vec![
@@ -82,6 +85,15 @@ fn show(ctx: &Ctx, status: &Status) {
     );
     for warning in &status.warnings {
         ctx.out.warn(warning);
+    }
+    for s in &status.still {
+        ctx.out.warn(format!("unhealthy: the platform's loop {:?} has stood still for {} s", s.name, s.seconds));
+    }
+    for damaged in status.damaged.iter().take(DAMAGED_MAX) {
+        ctx.out.warn(format!("damaged: {damaged}"));
+    }
+    if status.damaged.len() > DAMAGED_MAX {
+        ctx.out.warn(format!("damaged: {} more; myna verify lists them", status.damaged.len() - DAMAGED_MAX));
     }
     if status.event_loop_restarts > 0 {
         let times = status.event_loop_restarts;

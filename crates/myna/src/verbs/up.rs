@@ -6,7 +6,7 @@ use crate::{
         Ctx,
         log::Lines,
         paced::Paced,
-        problem::{Doing, Done, Problem},
+        problem::{Doing, Done, Exit, Problem},
     },
     compose::{Built, Config, Ended, Host, Listen, Read},
     platform::registry,
@@ -224,6 +224,10 @@ fn announce(ctx: &Ctx, host: &Host, began: Instant) {
 }
 
 fn refusal(error: &anyhow::Error) -> Problem {
+    if let Some(store::Error::Damaged { .. }) = error.downcast_ref() {
+        let problem = Problem::new(Exit::Damaged, format!("the platform did not start: {error:#}"));
+        return problem.hint("what is damaged: myna verify; what can be mended without a backup: myna repair --dry-run");
+    }
     let problem = Problem::failed(format!("the platform did not start: {error:#}"));
     if problem.message.contains("door aws") && problem.message.contains("is taken") {
         return problem.hint("choose another port: myna up --listen 127.0.0.1:9001 --console 127.0.0.1:9081 (0 is any free one)");

@@ -42,7 +42,15 @@ impl Yard {
         let (queue, work) = mpsc::channel::<Work>();
         let yard = Arc::new(Yard { ids, live: Mutex::default(), queue: Mutex::new(queue) });
         let loops = loops.clone();
-        let work = move || loops.run("instance ends", || work.iter().for_each(Work::run));
+        let work = move || {
+            loops.run("instance ends", |pulse| {
+                for one in &work {
+                    pulse.work();
+                    one.run();
+                    pulse.rest();
+                }
+            });
+        };
         std::thread::Builder::new().name("instance-ends".into()).stack_size(256 * 1024).spawn(work)?;
         Ok(yard)
     }

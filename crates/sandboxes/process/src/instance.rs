@@ -206,7 +206,10 @@ impl Instance for Running {
     }
 
     fn attach(&self, mounts: Vec<Mount>, limits: Limits) -> Fut<'_, Result<(), Fault>> {
-        Box::pin(async move { self.furnish(&mounts, limits).await })
+        Box::pin(async move {
+            self.inner.check(&mounts).await?;
+            self.furnish(&mounts, limits).await
+        })
     }
 
     fn limit(&self, limits: Limits) -> Fut<'_, Result<(), Fault>> {

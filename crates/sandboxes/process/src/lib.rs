@@ -31,5 +31,5 @@ mod watch;
 mod wire;
 
 pub use probe::{Finding, probe};
-pub use process::{Config, Error, Process};
+pub use process::{Asked, Config, Error, Process};
 pub use spawner::run_if_helper;

@@ -16,7 +16,7 @@ use crate::{
 };
 use model::{
     Cause, Fault, Fut, Loops,
-    ports::{Instance, Sandbox},
+    ports::{Instance, Sandbox, Sources},
     sandbox::{Caps, Endpoint, Leftover, Limits, Mount, Network, Spec},
 };
 use std::{
@@ -58,6 +58,18 @@ pub struct Config {
     pub loops: Arc<Loops>,
     /// Instances that are kept ready for the next starts, once there was a first.
     pub blanks: usize,
+    /// Asked before folders are mounted; without it they are taken as they are.
+    pub sources: Asked,
+}
+
+/// Who is asked before folders are mounted, if anybody is.
+#[derive(Clone)]
+pub struct Asked(pub Option<Arc<dyn Sources>>);
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Asked(somebody)" } else { "Asked(nobody)" })
+    }
 }
 
 impl Config {
@@ -69,6 +81,7 @@ impl Config {
             memory_total_bytes: None,
             loops: Loops::alone(),
             blanks: BLANKS,
+            sources: Asked(None),
         }
     }
 }
@@ -157,6 +170,14 @@ impl Process {
 }
 
 impl Inner {
+    /// Whether what is to be mounted is whole.
+    pub(crate) async fn check(&self, mounts: &[Mount]) -> Result<(), Fault> {
+        match self.config.sources.0.as_ref().and_then(|sources| sources.check(mounts)) {
+            Some(looking) => looking.await,
+            None => Ok(()),
+        }
+    }
+
     /// Sends an order. A spawner that has died is replaced once; its instances have died with it.
     pub(crate) fn order(&self, order: &Order, fds: &[BorrowedFd<'_>]) -> Result<(), Fault> {
         if self.closed.load(Ordering::Acquire) {
@@ -188,6 +209,7 @@ impl Process {
     async fn bear(&self, spec: &Spec) -> Result<Box<dyn Instance>, Fault> {
         let Network::Loopback = spec.network;
         let inner = &self.inner;
+        inner.check(&spec.mounts).await?;
         // Whatever comes of this one; it has the processors for itself first.
         let _then = Refill(inner);
         let blank = inner.blanks.take(&Shape { listens: spec.listens.clone(), limits: spec.limits });

@@ -6,7 +6,7 @@
 //! files don't count, since the kernel would have dropped them first.
 
 use crate::{instance::Shared, talk::Ask};
-use model::Loops;
+use model::{Loops, Pulse};
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError, Weak, atomic::Ordering},
     time::Duration,
@@ -29,9 +29,10 @@ impl Watch {
     pub fn start(loops: &Arc<Loops>) -> std::io::Result<Arc<Watch>> {
         let watch = Arc::new(Watch::default());
         let (weak, loops) = (Arc::downgrade(&watch), loops.clone());
-        let rounds = move || {
+        let rounds = move |pulse: &Pulse| {
             while let Some(watch) = weak.upgrade() {
-                watch.round();
+                watch.round(pulse);
+                pulse.rest();
                 drop(watch);
                 std::thread::sleep(EVERY);
             }
@@ -46,12 +47,13 @@ impl Watch {
         self.some.notify_one();
     }
 
-    fn round(&self) {
+    fn round(&self, pulse: &Pulse) {
         let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
         if instances.is_empty() {
             // Woken now and then, to notice that the platform has let go of everything.
             instances = self.some.wait_timeout(instances, Duration::from_secs(5)).unwrap_or_else(PoisonError::into_inner).0;
         }
+        pulse.work();
         instances.retain(|i| i.strong_count() > 0);
         let all: Vec<_> = instances.iter().filter_map(Weak::upgrade).collect();
         drop(instances);

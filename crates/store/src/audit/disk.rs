@@ -12,6 +12,9 @@ use crate::{
 use model::audit::Entry;
 use std::{io, path::Path, time::SystemTime};
 
+/// What a first start writes.
+const FIRST_ENTRIES: u64 = 2;
+
 #[derive(Debug)]
 pub(super) struct Disk {
     limits: AuditLimits,
@@ -48,6 +51,10 @@ impl Disk {
         let mut disk = Disk { limits, folder, open: None, head_file, head: before, anchor, damaged, buffer: Vec::new() };
         disk.remove_cut().map_err(io)?;
         disk.resume(head).map_err(io)?;
+        // A platform that was killed before its first entries were answered has none.
+        if head.is_none() && disk.head.seq > FIRST_ENTRIES {
+            disk.damaged.get_or_insert_with(|| "the audit log's file \"head\" is missing or damaged".to_owned());
+        }
         Ok(disk)
     }
 

@@ -95,6 +95,15 @@ impl HeadFile {
     }
 }
 
+/// The newest mark in the file `head`, only read.
+pub(crate) fn head(folder: &Path) -> io::Result<Option<Mark>> {
+    match directory::open_private(&folder.join("head")) {
+        Ok(file) => Ok([0, 1].into_iter().filter_map(|n| slot(&file, n)).max_by_key(|mark| mark.seq)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 fn slot(file: &File, number: u64) -> Option<Mark> {
     let mut bytes = [0; SLOT_BYTES];
     file.read_exact_at(&mut bytes, number * SLOT_EVERY).ok()?;

@@ -14,13 +14,13 @@ pub use verify::{Finding, Verified};
 use crate::{
     Error, hex,
     options::AuditLimits,
-    segments::{Found, scan},
+    segments::{self, Found, scan},
 };
 use disk::{Disk, Failed};
 use floods::Floods;
 use link::Link;
 use model::{
-    Cause, Clock, Fault, Fut, Loops,
+    Cause, Clock, Fault, Fut, Loops, Pulse,
     audit::{self, Entry},
 };
 use std::{
@@ -110,7 +110,7 @@ impl AuditStore {
         let (waiting, disk) = (Mutex::new(waiting), Mutex::new(disk));
         let inner = Arc::new(Inner { waiting, more: Condvar::new(), disk, clock });
         let (writer, loops) = (inner.clone(), loops.clone());
-        let work = move || loops.run("audit", || writer.run());
+        let work = move || loops.run("audit", |pulse| writer.run(pulse));
         let thread = std::thread::Builder::new().name("store-audit".into()).spawn(work);
         let thread = Mutex::new(Some(thread.map_err(Error::io("start the audit log of", folder))?));
         Ok(AuditStore { inner, pending_max: limits.pending_max, folder: folder.to_owned(), damaged, thread })
@@ -205,7 +205,7 @@ impl AuditStore {
     /// A segment's bytes; `None` when it is gone.
     fn segment(&self, number: u32) -> Result<Option<Vec<u8>>, Fault> {
         let path = crate::segments::path(&self.folder, number);
-        match std::fs::read(&path) {
+        match segments::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::Io { action: "read", path, source }.into()),
@@ -236,6 +236,29 @@ impl AuditStore {
         self.inner.more.notify_one();
         Ok(told)
     }
+}
+
+/// What is wrong with a log that nobody has opened, or somebody else writes. Nothing is changed.
+pub(crate) fn examine(folder: &Path) -> io::Result<Vec<String>> {
+    // The head first: what is written meanwhile comes behind it.
+    let head = marks::head(folder)?;
+    let anchor = marks::anchor(folder)?;
+    let segments = segments::Folder::open(folder.to_owned())?;
+    let Some(anchor) = anchor else {
+        let used = head.is_some() || segments.last().is_some();
+        return Ok(if used { vec!["its file \"anchor\" is missing or damaged".to_owned()] } else { Vec::new() });
+    };
+    let mut walk = verify::Walk::from(anchor, None);
+    for number in segments.segments.keys() {
+        walk.segment(*number, &segments.read(*number)?);
+    }
+    let before = marks::Mark { seq: anchor.seq.saturating_sub(1), hash: anchor.hash };
+    let verified = walk.end(head.unwrap_or(before));
+    let mut found: Vec<String> = verified.findings.into_iter().map(|finding| finding.what).collect();
+    if head.is_none() && segments.last().is_some() {
+        found.push("its file \"head\" is missing or damaged: nobody can tell whether it was cut off at the end".to_owned());
+    }
+    Ok(found)
 }
 
 /// How far the wall clock may have been set back between two entries that are still found by their time.
@@ -294,8 +317,9 @@ impl audit::Audit for AuditStore {
 }
 
 impl Inner {
-    fn run(&self) {
+    fn run(&self, pulse: &Pulse) {
         while let Some(jobs) = self.gathered() {
+            pulse.work();
             let (entries, replies): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
             let denials: u64 = entries.iter().zip(&replies).filter(|p| p.1.is_none()).map(|p| p.0.count).sum();
             let result = self.write(entries);
@@ -305,6 +329,7 @@ impl Inner {
             }
             // Whoever has gone meanwhile doesn't hear it; the entry is kept all the same.
             replies.into_iter().flatten().for_each(|reply| drop(reply.send(result.clone())));
+            pulse.rest();
         }
     }
 

@@ -50,7 +50,7 @@ impl Drop for Stage {
 /// Copy the directory into `file`, a tar archive; `logs`: functions' logs and the records of calls too. The master key of a sealed
 /// directory lies elsewhere and is not in it; a function's code and an access key are.
 pub fn backup(dir: &Path, file: &Path, logs: bool) -> Result<Backup, Error> {
-    let dir = known(dir)?;
+    let (dir, _) = known(dir)?;
     let stage = Stage(dir.join("staging").join(format!("backup-{}", uuid::Uuid::new_v4())));
     make(&stage.0)?;
     let mut out = Tarball::create(file)?;

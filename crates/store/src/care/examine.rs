@@ -1,8 +1,8 @@
 //! Finding what is broken: every row, package and record is read and held against its checksum. Nothing is changed.
 
-use super::{ARCHIVE, BODIES, EVENTS, KEYS, PACKAGES, QUEUE, ROWS, SEALED, backup::files, known, look_into};
+use super::{ARCHIVE, BODIES, EVENTS, KEYS, PACKAGES, QUEUE, ROWS, SEALED, backup::files, files, known, look_into};
 use crate::{
-    Error, directory, hex, queue, rows,
+    Error, directory, hex, packages, queue, rows,
     seal::{Label, Opened, Seal, Source},
     segments,
 };
@@ -25,7 +25,7 @@ const SETTLES_WITHIN: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Flaw {
-    /// `row`, `package`, `reference`, `queue`, `event`, `file`.
+    /// `row`, `package`, `code`, `reference`, `queue`, `event`, `log`, `audit`, `file`.
     pub kind: &'static str,
     pub what: String,
     pub detail: String,
@@ -36,8 +36,20 @@ pub struct Flaw {
 /// Where a flaw is, for who mends it.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
-    Row { tenant: String, kind: String, name: String },
+    Row {
+        tenant: String,
+        kind: String,
+        name: String,
+    },
     Package(PathBuf),
+    /// Of a package, where the archive is whole.
+    Code(PathBuf),
+    /// Files that a new one takes the place of.
+    File(PathBuf),
+    /// A database of which what can be read can be saved.
+    Rows,
+    Events,
+    Format(u32),
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -53,10 +65,10 @@ pub struct Report {
 }
 
 impl Report {
-    fn flaw(&mut self, kind: &'static str, what: impl Into<String>, detail: impl Into<String>) {
+    pub(super) fn flaw(&mut self, kind: &'static str, what: impl Into<String>, detail: impl Into<String>) {
         self.found(Flaw { kind, what: what.into(), detail: detail.into(), place: None });
     }
-    fn found(&mut self, flaw: Flaw) {
+    pub(super) fn found(&mut self, flaw: Flaw) {
         if self.flaws.len() < FLAWS_MAX {
             self.flaws.push(flaw);
         }
@@ -74,17 +86,22 @@ type Content = Option<Arc<Seal>>;
 /// Read everything that a platform would need at its next start. May run beside the platform. `key` is where a sealed directory's
 /// master key comes from; without it what is sealed is not opened, and a note says so.
 pub fn verify(dir: &Path, key: &Source) -> Result<Report, Error> {
-    let dir = known(dir)?;
+    let (dir, format) = known(dir)?;
     let mut report = Report::default();
+    if let Some((format, detail)) = format {
+        report.found(Flaw { kind: "file", what: "FORMAT".into(), detail, place: Some(Place::Format(format)) });
+    }
     let content = match dir.join(KEYS).exists() {
         false => Some(Seal::off()),
         true => Seal::open(&dir, key).inspect_err(|error| report.note(format!("what is sealed was not opened: {error}"))).ok(),
     };
     let wanted = all_rows(&dir, &content, &mut report);
-    packages(&dir, &content, &wanted, &mut report)?;
+    all_packages(&dir, &content, &wanted, &mut report)?;
     let followed = index(&dir, &content, &mut report);
     log(&dir, followed, &mut report)?;
-    secrets(&dir, &mut report)?;
+    secrets(&dir, &content, &mut report)?;
+    files::segments_of(&dir, &mut report);
+    files::audit(&dir, &mut report);
     Ok(report)
 }
 
@@ -94,13 +111,14 @@ type Wanted = BTreeMap<(String, String), BTreeSet<String>>;
 fn all_rows(dir: &Path, content: &Content, report: &mut Report) -> Wanted {
     let (path, mut wanted) = (dir.join(ROWS), Wanted::new());
     if !path.exists() {
-        report.flaw("file", ROWS, "it is missing: there are no rows at all");
+        let detail = "it is missing: there are no rows at all".to_owned();
+        report.found(Flaw { kind: "file", what: ROWS.into(), detail, place: Some(Place::Rows) });
         return wanted;
     }
     let mut read = || -> rusqlite::Result<()> {
         let connection = look_into(&path)?;
-        for line in pragma(&connection)? {
-            report.flaw("file", ROWS, line);
+        for detail in pragma(&connection)? {
+            report.found(Flaw { kind: "file", what: ROWS.into(), detail, place: Some(Place::Rows) });
         }
         let mut statement = connection.prepare("SELECT tenant, kind, name, body, crc FROM rows")?;
         let mut found = statement.query([])?;
@@ -137,7 +155,8 @@ fn all_rows(dir: &Path, content: &Content, report: &mut Report) -> Wanted {
         Ok(())
     };
     if let Err(error) = read() {
-        report.flaw("file", ROWS, format!("it can't be read: {error}"));
+        let detail = format!("it can't be read: {error}");
+        report.found(Flaw { kind: "file", what: ROWS.into(), detail, place: Some(Place::Rows) });
     }
     wanted
 }
@@ -176,7 +195,7 @@ fn pragma(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<String>> {
     Ok(lines.into_iter().filter(|l| l != "ok").collect())
 }
 
-fn packages(dir: &Path, content: &Content, wanted: &Wanted, report: &mut Report) -> Result<(), Error> {
+fn all_packages(dir: &Path, content: &Content, wanted: &Wanted, report: &mut Report) -> Result<(), Error> {
     let folder = dir.join(PACKAGES);
     let there = if folder.exists() { directory::two_levels(&folder)? } else { Vec::new() };
     let mut have = BTreeSet::new();
@@ -187,7 +206,11 @@ fn packages(dir: &Path, content: &Content, wanted: &Wanted, report: &mut Report)
         have.insert((tenant, digest.clone()));
         let Some(found) = found else { continue };
         match found {
-            Ok(found) if found == digest => {}
+            Ok(found) if found == digest => {
+                if let Some(detail) = packages::code_flaw(&place).filter(|_| place.exists()) {
+                    report.found(Flaw { kind: "code", what, detail, place: Some(Place::Code(place)) });
+                }
+            }
             Ok(found) => {
                 let detail = format!("its archive is not what was deployed: its SHA-256 is {found}");
                 report.found(Flaw { kind: "package", what, detail, place: Some(Place::Package(place)) });
@@ -231,8 +254,8 @@ fn index(dir: &Path, content: &Content, report: &mut Report) -> Option<(u32, u64
     }
     let mut read = || -> rusqlite::Result<(u32, u64)> {
         let connection = look_into(&path)?;
-        for line in pragma(&connection)? {
-            report.flaw("file", format!("{QUEUE}/{EVENTS}"), line);
+        for detail in pragma(&connection)? {
+            report.found(Flaw { kind: "file", what: format!("{QUEUE}/{EVENTS}"), detail, place: Some(Place::Events) });
         }
         let followed =
             connection.query_row("SELECT segment, offset FROM followed", [], |r| Ok((r.get(0)?, rows::number(r, 1)?)))?;
@@ -251,7 +274,7 @@ fn index(dir: &Path, content: &Content, report: &mut Report) -> Option<(u32, u64
             let here: Option<Vec<u8>> = row.get(3)?;
             let body = match here {
                 Some(body) => Ok(body),
-                None => std::fs::read(dir.join(QUEUE).join(BODIES).join(id.to_string())),
+                None => queue::read_body(&dir.join(QUEUE).join(BODIES).join(id.to_string()), bytes).map(|b| b.to_vec()),
             };
             // The checksum is over what lies there, the length is that of what was accepted.
             let stored = body.map(|body| (i64::from(queue::body_sum(InvocationId(id), &body)) == crc).then_some(body));
@@ -276,7 +299,8 @@ fn index(dir: &Path, content: &Content, report: &mut Report) -> Option<(u32, u64
     match read() {
         Ok(followed) => Some(followed),
         Err(error) => {
-            report.flaw("file", format!("{QUEUE}/{EVENTS}"), format!("it can't be read: {error}"));
+            let detail = format!("it can't be read: {error}");
+            report.found(Flaw { kind: "file", what: format!("{QUEUE}/{EVENTS}"), detail, place: Some(Place::Events) });
             None
         }
     }
@@ -311,7 +335,7 @@ fn log(dir: &Path, followed: Option<(u32, u64)>, report: &mut Report) -> Result<
 
 /// What is wrong with a segment, and how many records it has.
 fn segment(path: &Path, number: u32, followed: Option<(u32, u64)>) -> std::io::Result<(Vec<String>, u64)> {
-    let bytes = std::fs::read(path)?;
+    let bytes = segments::read(path)?;
     let (mut flaws, mut records) = (Vec::new(), 0);
     for found in segments::scan(&bytes) {
         match found {
@@ -336,17 +360,23 @@ fn segment(path: &Path, number: u32, followed: Option<(u32, u64)>) -> std::io::R
     Ok((flaws, records))
 }
 
-/// A secret that others can read is none; one that is empty keeps the platform from starting.
-fn secrets(dir: &Path, report: &mut Report) -> Result<(), Error> {
+/// A secret that others can read is none; one that is empty, or can't be opened, keeps the platform from starting.
+fn secrets(dir: &Path, content: &Content, report: &mut Report) -> Result<(), Error> {
     use std::os::unix::fs::MetadataExt;
     for (name, path) in files(&dir.join("secrets"))?.into_iter().filter(|(name, _)| !name.starts_with('.')) {
         let what = format!("secrets/{name}");
+        let place = Some(Place::File(path.clone()));
         match path.symlink_metadata() {
-            Ok(meta) if meta.len() == 0 => report.flaw("file", what, "it is empty"),
+            Ok(meta) if meta.len() == 0 => report.found(Flaw { kind: "file", what, detail: "it is empty".into(), place }),
             Ok(meta) if meta.mode() & 0o077 != 0 => {
                 report.flaw("file", what, format!("others may read it (mode {:04o})", meta.mode() & 0o7777));
             }
-            Ok(_) => {}
+            Ok(_) => {
+                let Some(seal) = content else { continue };
+                if let Err(detail) = directory::secret_flaw(&path, &name, seal) {
+                    report.found(Flaw { kind: "file", what, detail, place });
+                }
+            }
             Err(error) => report.flaw("file", what, error.to_string()),
         }
     }

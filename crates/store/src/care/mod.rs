@@ -4,8 +4,10 @@
 
 mod backup;
 mod examine;
+mod files;
 mod repair;
 mod restore;
+mod salvage;
 mod tarball;
 
 pub use backup::{Backup, backup};
@@ -36,12 +38,16 @@ const SEALED: &str = "archive.sealed";
 /// Where sealed directories keep their wrapped keys.
 const KEYS: &str = "keys";
 
-/// A state directory that is there and of a format that this build knows.
-fn known(dir: &Path) -> Result<PathBuf, Error> {
+/// A state directory that is there and of a format that this build knows; and, where its file `FORMAT` says nothing while the rows do,
+/// what they say and what is wrong with the file.
+fn known(dir: &Path) -> Result<(PathBuf, Option<(u32, String)>), Error> {
     let dir = std::path::absolute(dir).map_err(Error::io("resolve", dir))?;
-    match directory::read_format(&dir)? {
-        Some(_) => Ok(dir),
-        None => Err(Error::refused(&dir, "it holds no state of Myna's", "name a platform's directory with --dir")),
+    match (directory::read_format(&dir), directory::format_of_rows(&dir)) {
+        (Ok(Some(_)), _) => Ok((dir, None)),
+        (Ok(None), Some(format)) => Ok((dir, Some((format, "it is missing".to_owned())))),
+        (Err(Error::Damaged { what, .. }), Some(format)) => Ok((dir, Some((format, what)))),
+        (Ok(None), None) => Err(Error::refused(&dir, "it holds no state of Myna's", "name a platform's directory with --dir")),
+        (Err(error), _) => Err(error),
     }
 }
 

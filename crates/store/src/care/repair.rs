@@ -2,11 +2,11 @@
 //! directory; events that were acknowledged are never touched.
 
 use super::{
-    ROWS,
+    EVENTS, QUEUE, ROWS,
     examine::{Flaw, Place, verify},
-    known,
+    known, salvage,
 };
-use crate::{Directory, Error, directory, seal::Source};
+use crate::{Directory, Error, directory, packages, queue, rows, seal::Source};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rusqlite::{Connection, params};
 use serde::Serialize;
@@ -32,16 +32,24 @@ const DAMAGED: &str = "damaged";
 
 /// Say what would mend the directory, and do it unless `dry`. Refused while a platform uses it. `key` as for [`verify`].
 pub fn repair(dir: &Path, key: &Source, dry: bool, volatile: bool) -> Result<Repair, Error> {
-    let dir = known(dir)?;
+    let (dir, format) = known(dir)?;
+    let mut repair = Repair::default();
+    if let (Some((format, detail)), false) = (&format, dry) {
+        // Before anything else: a directory without its format is not opened.
+        directory::in_use(&dir)?;
+        directory::write_whole(&dir.join("FORMAT"), format!("{format}\n").as_bytes())?;
+        let what = format!("file FORMAT: {detail}");
+        repair.steps.push(Step { what, does: format!("write {format} into it, as {ROWS} says"), done: true });
+    }
     // A directory that is looked at is not taken: taking it writes.
     let _held = match dry {
         true => {
             directory::in_use(&dir)?;
             None
         }
-        false => Some(Directory::open(&dir, volatile)?),
+        false => Some(Directory::open_damaged(&dir, volatile)?),
     };
-    let mut repair = Repair::default();
+    let mut databases = Vec::new();
     for flaw in verify(&dir, key)?.flaws {
         match &flaw.place {
             Some(Place::Row { tenant, kind, name }) => {
@@ -51,6 +59,29 @@ pub fn repair(dir: &Path, key: &Source, dry: bool, volatile: bool) -> Result<Rep
             Some(Place::Package(place)) => {
                 let does = format!("move it to {DAMAGED}; deploying the same code again puts it back");
                 repair.step(&flaw, does, dry, || take_package(&dir, place))?;
+            }
+            Some(Place::Code(place)) => {
+                let does = "have it made again from its archive at the next start".to_owned();
+                repair.step(&flaw, does, dry, || packages::forget_code(place).map_err(Error::io("remove the mark of", place)))?;
+            }
+            Some(Place::File(path)) => {
+                let does = format!("move it to {DAMAGED}; {}", replaced(&flaw));
+                repair.step(&flaw, does, dry, || take_file(&dir, path))?;
+            }
+            Some(place @ (Place::Rows | Place::Events)) => {
+                let (name, tables, make) = match place {
+                    Place::Rows => (ROWS.to_owned(), salvage::ROWS, rows::schema()),
+                    _ => (format!("{QUEUE}/{EVENTS}"), salvage::EVENTS, queue::schema()),
+                };
+                // A page that is damaged is told in many lines.
+                if !databases.contains(&name) {
+                    let does = format!("put what can be read of it into a new one, and keep it in {DAMAGED}");
+                    repair.step(&flaw, does, dry, || save(&dir, &name, tables, &make))?;
+                    databases.push(name);
+                }
+            }
+            Some(Place::Format(format)) => {
+                repair.step(&flaw, format!("write {format} into it, as {ROWS} says"), dry, || Ok(()))?;
             }
             None if flaw.kind == "file" && flaw.detail.starts_with("others may read it") => {
                 let does = "make it private; change the secret if somebody read it".to_owned();
@@ -66,6 +97,8 @@ fn advice(flaw: &Flaw) -> &'static str {
     match flaw.kind {
         "reference" => "deploy the function again, or restore a backup",
         "event" => "it becomes a dead letter when it is tried; a backup may have it whole",
+        "log" => "the rest of it is read; retention removes it in time",
+        "audit" => "nothing is changed in it: it is there to be believed",
         "queue" => "the next start reads all that is whole in it; a backup may have the rest",
         "row" => "deploy or set it again, or restore a backup",
         _ => "restore a backup",
@@ -103,6 +136,32 @@ fn take_row(dir: &Path, tenant: &str, kind: &str, name: &str) -> Result<(), Erro
     directory::write_whole(&shelf(dir)?.with_extension("json"), kept.to_string().as_bytes())?;
     connection.execute("DELETE FROM rows WHERE tenant = ? AND kind = ? AND name = ?", of).map_err(broken)?;
     Ok(())
+}
+
+fn take_file(dir: &Path, path: &Path) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let shelf = shelf(dir)?.with_extension(name);
+    std::fs::rename(path, &shelf).map_err(Error::io("move", path))?;
+    directory::sync_folder(path.parent().unwrap_or(dir)).map_err(Error::io("sync the folder of", path))
+}
+
+/// What comes of a file's going.
+fn replaced(flaw: &Flaw) -> &'static str {
+    match flaw.what.as_str() {
+        "secrets/access-key" => "the next start makes another access key: clients need it (myna env)",
+        what if what.starts_with("secrets/") => "the next start makes another",
+        _ => "what it held is lost",
+    }
+}
+
+/// A database in a damaged one's place, with all that can be read of that.
+fn save(dir: &Path, name: &str, tables: &[salvage::Table], make: &str) -> Result<(), Error> {
+    let (old, new) = (dir.join(name), dir.join("staging").join(uuid::Uuid::new_v4().to_string()));
+    let saved = salvage::salvage(&old, &new, tables, make)?;
+    for (table, count) in saved {
+        tracing::info!("{count} rows of the table {table} of {name} were saved");
+    }
+    salvage::exchange(&shelf(dir)?, &old, &new)
 }
 
 fn take_package(dir: &Path, place: &Path) -> Result<(), Error> {

@@ -6,8 +6,10 @@
 mod check;
 mod listing;
 mod lock;
+mod together;
 
 pub(crate) use listing::{empty, folder_bytes, two_levels};
+pub(crate) use together::{format_of_rows, is_database};
 
 use crate::{
     Error,
@@ -27,6 +29,9 @@ use std::{
 /// The newest format that this build reads, and the one it writes.
 pub const FORMAT: u32 = 2;
 
+/// Far more than a small secret has, sealed or not; of a file that was put in its place no more is read.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
 const FORMAT_FILE: &str = "FORMAT";
 const FOLDERS: &[&str] = &["packages", "staging", "logs", "records", "queue", "secrets", "audit"];
 const FILES: &[&str] = &[FORMAT_FILE, ".gitignore", "lock", "rows.db", "rows.db-wal", "rows.db-shm", "reserve", KEYS_FILE];
@@ -43,10 +48,20 @@ pub struct Directory {
 impl Directory {
     /// Create or open the directory at `path`. Its parent must exist. A directory that is refused is left as it was.
     pub fn open(path: &Path, allow_volatile: bool) -> Result<Directory, Error> {
+        Directory::take(path, allow_volatile, together::check)
+    }
+
+    /// The same of one that is to be mended: what is missing is for whoever mends it to say.
+    pub(crate) fn open_damaged(path: &Path, allow_volatile: bool) -> Result<Directory, Error> {
+        Directory::take(path, allow_volatile, |_| Ok(()))
+    }
+
+    fn take(path: &Path, allow_volatile: bool, whole: fn(&Path) -> Result<(), Error>) -> Result<Directory, Error> {
         let path = absolute(path)?;
         create(&path)?;
         let handle = open_folder(&path)?;
         check::folder(&handle, &path, allow_volatile)?;
+        whole(&path)?;
         check::contents(&handle, &path)?;
         let found = read_format(&path)?;
         let lock = Lock::take(&handle, &path)?;
@@ -71,13 +86,13 @@ impl Directory {
             Ok(mut file) => {
                 check::private_file(&file, &path)?;
                 let mut bytes = Vec::new();
-                file.read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
+                (&mut file).take(SECRET_BYTES_MAX).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
                 if bytes.is_empty() {
-                    return Err(Error::damaged(path, "it is empty", "remove it to have a new one made"));
+                    return Err(self.damaged_secret(name, "it is empty"));
                 }
                 let Some(seal) = self.seal.get() else { return Ok(bytes) };
                 let opened = seal.open_text(label(name), &bytes);
-                opened.map_err(|why| Error::damaged(path, why, "restore it from a backup, or remove it to have a new one made"))
+                opened.map_err(|why| self.damaged_secret(name, why))
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let bytes = generate();
@@ -89,6 +104,12 @@ impl Directory {
             }
             Err(source) => Err(Error::Io { action: "open", path, source }),
         }
+    }
+
+    /// What a secret holds is not what was written.
+    pub fn damaged_secret(&self, name: &str, why: impl ToString) -> Error {
+        let hint = "restore it from a backup, or let myna repair put it aside, to have a new one made";
+        Error::damaged(self.path.join("secrets").join(name), why, hint)
     }
 
     /// From now on small secrets are sealed; those that lie there otherwise are sealed again.
@@ -107,7 +128,7 @@ impl Directory {
             }
             let mut bytes = Vec::new();
             let mut file = open_private(&path).map_err(Error::io("open", &path))?;
-            file.read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
+            (&mut file).take(SECRET_BYTES_MAX).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
             if seal.stale(PLATFORM, &bytes) && !bytes.is_empty() {
                 let opened = seal.open_text(label(name), &bytes);
                 let plain = opened.map_err(|why| Error::damaged(&path, why, "restore it from a backup"))?;
@@ -145,6 +166,19 @@ impl Directory {
 
 fn label(name: &str) -> Label<'_> {
     Label { tenant: PLATFORM, kind: "secret file", name }
+}
+
+/// What is wrong with a small secret, if anything is.
+pub(crate) fn secret_flaw(path: &Path, name: &str, seal: &Seal) -> Result<(), String> {
+    let mut bytes = Vec::new();
+    let read = open_private(path).and_then(|file| file.take(SECRET_BYTES_MAX).read_to_end(&mut bytes));
+    read.map_err(|e| format!("it can't be read: {e}"))?;
+    let opened = seal.open_text(label(name), &bytes).map_err(|why| format!("it can't be opened: {why}"))?;
+    // The one that is a document.
+    match name == "access-key" && serde_json::from_slice::<serde_json::Value>(&opened).is_err() {
+        true => Err("it is not what was written".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// Refused while a platform uses the directory; nothing is written to find out.
@@ -197,7 +231,7 @@ pub(crate) fn read_format(path: &Path) -> Result<Option<u32>, Error> {
         Error::damaged(
             &file,
             "it should hold the format's number",
-            format!("write {FORMAT} into it if this version wrote the directory"),
+            format!("write {FORMAT} into it if this version wrote the directory, or let myna repair do it"),
         )
     })?;
     newer(&file, format)?;

@@ -1,7 +1,7 @@
 //! Reading a group's segments: a page of records that match, forwards or backwards.
 
 use super::encode::{self, Entry};
-use crate::segments::{Found, parts, position, scan};
+use crate::segments::{self, Found, parts, position, scan};
 use model::{
     Fault,
     log::{Line, LogRecord, Stream},
@@ -31,7 +31,7 @@ pub(super) fn page(mut sources: Vec<Source>, query: &LogQuery) -> Result<LogPage
         if skipped(&source, query) {
             continue;
         }
-        let mut hits = match std::fs::read(&source.file) {
+        let mut hits = match segments::read(&source.file) {
             Ok(bytes) => segment(&bytes[..bytes.len().min(source.length as usize)], source.number, query, &mut names),
             // Retention took it since.
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,

@@ -15,7 +15,7 @@ pub struct Collected {
 impl PackageStore {
     /// Remove every package that `live` doesn't name and that wasn't put lately. `live` must have been read from the rows
     /// after this call was decided on; a package put since then is protected by its age.
-    pub fn collect(&self, live: &HashSet<(TenantId, Arc<str>)>) -> Result<Collected, Error> {
+    pub fn collect(&self, live: &HashSet<(TenantId, Arc<str>)>, goes_on: &dyn Fn()) -> Result<Collected, Error> {
         let inner = &self.inner;
         let wanted: HashSet<(String, &str)> = live.iter().map(|(t, d)| (crate::folder_name(t.as_str()), &**d)).collect();
         let mut done = Collected::default();
@@ -23,6 +23,7 @@ impl PackageStore {
             if wanted.contains(&(tenant.clone(), digest.as_str())) {
                 continue;
             }
+            goes_on();
             if let Some(bytes) = inner.remove(&tenant, &digest, &place)? {
                 done.packages += 1;
                 done.bytes += bytes;
@@ -75,6 +76,7 @@ impl Inner {
             }
             // Out of sight in one step, so that nobody finds half of it.
             std::fs::rename(place, &trash).map_err(Error::io("remove", place))?;
+            state.whole.remove(place);
             state.sizes.remove(place)
         };
         let bytes = bytes.unwrap_or_else(|| directory::folder_bytes(&trash));

@@ -14,15 +14,18 @@ mod policy;
 mod put;
 mod sealed;
 mod settle;
+mod sum;
+mod whole;
 
 pub use collect::Collected;
+pub(crate) use whole::{code_flaw, forget_code};
 
 use crate::{Directory, Error, error::no_room, options::PackageLimits, seal::Seal};
 use bytes::Bytes;
 use link::{Link, Signer};
 use model::{Cause, Clock, Fault, Fut, Loops, Mono, Package, TenantId, ports};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Read},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
@@ -119,6 +122,10 @@ struct State {
     /// Bytes of each package, by its place.
     sizes: HashMap<PathBuf, u64>,
     damaged: Vec<String>,
+    /// Places whose code was unpacked or looked at by this process, and is whole.
+    whole: HashSet<PathBuf>,
+    /// One looks, others who want the same wait for it.
+    looking: HashMap<PathBuf, Arc<Mutex<()>>>,
 }
 
 impl PackageStore {

@@ -51,7 +51,11 @@ impl Inner {
             self.state().touched.remove(place);
         })?;
         let at = self.place(&place.0, &place.1);
-        self.state().sizes.insert(at.clone(), bytes);
+        {
+            let mut state = self.state();
+            state.sizes.insert(at.clone(), bytes);
+            state.whole.insert(at.clone());
+        }
         self.settler.add(at, bytes);
         self.find(&place.0, &place.1).ok_or_else(|| Problem::io("find", &place.1, io::ErrorKind::NotFound.into()))
     }
@@ -85,13 +89,16 @@ impl Inner {
     /// Make again what was not flushed before the last end, and name what can't be.
     pub(super) fn mend(&self) -> Result<(), Error> {
         for (tenant, digest, place) in directory::two_levels(&self.folder)? {
-            if let Some(bytes) = settle::settled(&place) {
-                self.state().sizes.insert(place, bytes);
+            if let Some(mark) = settle::settled(&place) {
+                self.state().sizes.insert(place, mark.bytes);
                 continue;
             }
             match self.unpack_again(&tenant, &digest, &place) {
                 Ok(bytes) => {
-                    self.state().sizes.insert(place.clone(), bytes);
+                    let mut state = self.state();
+                    state.sizes.insert(place.clone(), bytes);
+                    state.whole.insert(place.clone());
+                    drop(state);
                     self.settler.add(place, bytes);
                 }
                 Err(fault) => {
@@ -103,7 +110,9 @@ impl Inner {
         Ok(())
     }
 
-    fn unpack_again(&self, folder: &str, wanted: &str, place: &Path) -> Result<u64, Fault> {
+    /// Unpack an archive that is what was deployed beside what is there, and put it in its place: who has the old folder open keeps
+    /// it. How many bytes the package takes.
+    pub(super) fn unpack_again(&self, folder: &str, wanted: &str, place: &Path) -> Result<u64, Fault> {
         let failed = |e: io::Error| Fault::internal(format!("can't unpack it again: {e}"));
         let archive = self.read_whole(folder, wanted, place).map_err(failed)?;
         if hex(digest(&SHA256, &archive).as_ref()) != wanted {
@@ -119,11 +128,22 @@ impl Inner {
             ..self.limits.clone()
         };
         let plan = policy::plan(&entries, archive.len() as u64, &limits).map_err(Problem::from)?;
-        let code = place.join(CODE);
-        if code.exists() {
-            std::fs::remove_dir_all(&code).map_err(failed)?;
-        }
-        write_code(&code, &plan)?;
+        let (code, staged) = (place.join(CODE), self.staging.join(uuid::Uuid::new_v4().to_string()));
+        private_folder(&staged).map_err(failed)?;
+        let moved = write_code(&staged.join(CODE), &plan).map_err(Fault::from).and_then(|()| {
+            // What takes the place of the old one is not on stable storage yet.
+            match std::fs::remove_file(place.join(super::SETTLED)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+                _ => {}
+            }
+            if code.symlink_metadata().is_ok() {
+                std::fs::rename(&code, staged.join("old")).map_err(failed)?;
+            }
+            std::fs::rename(staged.join(CODE), &code).map_err(failed)
+        });
+        // What can't be removed now is swept at the next start.
+        let _ = std::fs::remove_dir_all(&staged);
+        moved?;
         Ok(archive.len() as u64 + plan.bytes())
     }
 }

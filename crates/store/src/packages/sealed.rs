@@ -9,13 +9,16 @@ use crate::{
     hex,
     seal::{self, Opened},
 };
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256, digest};
 use std::{
     fs::File,
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+/// An archive that was accepted under an earlier, higher limit is still read.
+const ARCHIVE_BYTES_READ: u64 = 1 << 30;
 
 type Archive = (Box<dyn Read + Send>, u64);
 /// A tenant's folder, a digest, and where the archive lies.
@@ -49,9 +52,25 @@ impl Inner {
 
     pub(super) fn read_whole(&self, folder: &str, digest: &str, place: &Path) -> io::Result<Vec<u8>> {
         let (mut reader, bytes) = self.read_of(folder, digest, place)?;
-        let mut archive = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0).min(1 << 30));
+        let most = self.limits.archive_bytes_max.max(ARCHIVE_BYTES_READ);
+        if bytes > most {
+            return Err(io::Error::other(format!("it has {bytes} bytes, and no archive has more than {most}")));
+        }
+        let mut archive = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
         reader.read_to_end(&mut archive)?;
         Ok(archive)
+    }
+
+    /// Whether the archive is the one that was deployed. Read piece by piece.
+    pub(super) fn is_archive_whole(&self, folder: &str, wanted: &str, place: &Path) -> io::Result<bool> {
+        let (mut reader, _) = self.read_of(folder, wanted, place)?;
+        let (mut sum, mut piece) = (Context::new(&SHA256), vec![0; 1 << 16]);
+        loop {
+            match reader.read(&mut piece)? {
+                0 => return Ok(hex(sum.finish().as_ref()) == wanted),
+                n => sum.update(&piece[..n]),
+            }
+        }
     }
 
     /// How long the archive at a place is, if there is one.

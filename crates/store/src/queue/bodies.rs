@@ -1,7 +1,7 @@
 //! Bodies that are too large for the log: a file each, written and synced before the log speaks of it.
 
 use super::{disk::Disk, index::checksum};
-use crate::Error;
+use crate::{Error, directory, seal::OVERHEAD};
 use bytes::Bytes;
 use model::InvocationId;
 use std::{
@@ -10,6 +10,15 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+/// A file of which so many bytes are expected, plain or sealed.
+pub(crate) fn read(path: &Path, bytes: u64) -> io::Result<Bytes> {
+    use std::io::Read;
+    let mut body = Vec::new();
+    let at_most = bytes.saturating_add(OVERHEAD as u64 + 1);
+    directory::open_private(path)?.take(at_most).read_to_end(&mut body)?;
+    Ok(body.into())
+}
 
 #[derive(Clone)]
 pub(super) struct Bodies {
@@ -36,8 +45,9 @@ impl Bodies {
         Ok(checksum(id, body))
     }
 
-    pub(super) fn read(&self, id: InvocationId) -> io::Result<Bytes> {
-        std::fs::read(self.path(id)).map(Bytes::from)
+    /// A body that is `bytes` long; of a file that is longer no more is read than shows that.
+    pub(super) fn read(&self, id: InvocationId, bytes: u64) -> io::Result<Bytes> {
+        read(&self.path(id), bytes)
     }
 
     pub(super) fn remove(&self, id: InvocationId) {

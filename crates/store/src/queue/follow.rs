@@ -9,7 +9,7 @@ use super::{
 };
 use crate::segments;
 use model::{
-    Clock,
+    Clock, Pulse,
     queue::{Lane, LaneView, Tell},
 };
 use std::{
@@ -95,13 +95,16 @@ impl Drop for Follower {
 }
 
 impl Follower {
-    pub(super) fn run(mut self, log: &Receiver<Synced>) {
+    pub(super) fn run(mut self, log: &Receiver<Synced>, pulse: &Pulse) {
         let (mut checkpointed, mut forgot) = (Instant::now(), Instant::now());
         let (mut open, mut more) = (true, false);
         while open {
             // Forgetting goes on between what comes in, never before it.
-            match log.recv_timeout(if more { Duration::ZERO } else { CHECKPOINT_EVERY }) {
-                Ok(first) => self.follow(first, log),
+            pulse.rest();
+            let came = log.recv_timeout(if more { Duration::ZERO } else { CHECKPOINT_EVERY });
+            pulse.work();
+            match came {
+                Ok(first) => self.follow(first, log, pulse),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => open = false,
             }
@@ -109,17 +112,19 @@ impl Follower {
                 || (self.since_checkpoint > 0 && checkpointed.elapsed() >= CHECKPOINT_EVERY)
                 || !open
             {
+                pulse.work();
                 self.checkpoint();
                 checkpointed = Instant::now();
             }
             if open && (more || forgot.elapsed() >= self.forget_every) {
+                pulse.work();
                 more = self.forget();
                 forgot = Instant::now();
             }
         }
     }
 
-    fn follow(&mut self, first: Synced, log: &Receiver<Synced>) {
+    fn follow(&mut self, first: Synced, log: &Receiver<Synced>, pulse: &Pulse) {
         let (mut bytes, mut group) = (first.bytes, vec![first]);
         while bytes < GROUP_BYTES_MAX
             && let Ok(more) = log.try_recv()
@@ -136,6 +141,7 @@ impl Follower {
                 Err(error) => tracing::error!("the index of queued events can't be written, and will be tried again: {error}"),
             }
             std::thread::sleep(TRY_AGAIN);
+            pulse.work();
         };
         self.lag.less(bytes);
         self.since_checkpoint += bytes;

@@ -53,6 +53,11 @@ const SCHEMA: &str = "
     INSERT OR IGNORE INTO followed VALUES (1, 0, 0);
 ";
 
+/// What makes an empty index, whose counts are taken from what is put into it.
+pub(super) fn schema() -> String {
+    SCHEMA.to_owned()
+}
+
 pub(super) fn connect(path: &Path) -> Result<Connection, Error> {
     let open = || {
         let connection = Connection::open(path)?;
@@ -70,7 +75,46 @@ pub(super) fn connect(path: &Path) -> Result<Connection, Error> {
 }
 
 fn damaged(path: &Path, e: rusqlite::Error) -> Error {
-    Error::damaged(path, e, "restore it from a backup, or move the folder away to start with no queued events")
+    Error::damaged(path, e, "restore it from a backup, or let myna repair --dry-run say what can be read of it")
+}
+
+/// A small index is looked through as a whole at the start; a large one would take longer than a start may.
+const SOUND_BYTES_MAX: u64 = 64 << 20;
+/// SQLite, Database File Format, section 1.3: where a page's size and the number of pages stand.
+const PAGE_AT: usize = 16;
+const PAGES_AT: usize = 28;
+
+/// Whether a file that was closed cleanly is shorter than it says. One with changes beside it may be.
+fn is_cut(path: &Path) -> bool {
+    use std::io::Read;
+    let beside = std::fs::metadata(path.with_extension("db-wal")).map_or(0, |meta| meta.len());
+    let mut head = [0; PAGES_AT + 4];
+    let read = crate::directory::open_private(path).and_then(|mut file| {
+        file.read_exact(&mut head)?;
+        file.metadata()
+    });
+    let Ok(meta) = read else { return false };
+    let page = match u16::from_be_bytes(head[PAGE_AT..PAGE_AT + 2].try_into().expect("two bytes")) {
+        1 => 65_536,
+        bytes => u64::from(bytes),
+    };
+    let pages = u32::from_be_bytes(head[PAGES_AT..].try_into().expect("four bytes"));
+    beside == 0 && meta.len() < page * u64::from(pages)
+}
+
+fn sound(connection: &Connection, cut: bool) -> rusqlite::Result<()> {
+    let corrupt =
+        |why: String| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(why));
+    if cut {
+        return Err(corrupt("it is cut off".into()));
+    }
+    let bytes: i64 =
+        connection.query_row("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", [], |r| r.get(0))?;
+    if bytes as u64 > SOUND_BYTES_MAX {
+        return Ok(());
+    }
+    let said: String = connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
+    if said == "ok" { Ok(()) } else { Err(corrupt(said)) }
 }
 
 struct LaneRow {
@@ -174,8 +218,10 @@ pub(super) struct Followed {
 
 impl Index {
     pub(super) fn open(path: &Path) -> Result<(Self, Followed), Error> {
+        let cut = is_cut(path);
         let connection = connect(path)?;
         let read = || {
+            sound(&connection, cut)?;
             upgrade(&connection)?;
             connection.execute_batch(SCHEMA)?;
             connection.execute(
@@ -224,6 +270,12 @@ impl Index {
                 Err(error)
             }
         }
+    }
+
+    /// Everything before this segment was followed; nothing of it has been.
+    pub(super) fn skip_to(&mut self, segment: u32) -> rusqlite::Result<()> {
+        self.apply([], segment, 0)?;
+        self.checkpoint().map(drop)
     }
 
     /// The segment in which the log was followed last.

@@ -10,7 +10,7 @@ use super::{
     entry::Entry,
 };
 use crate::{Error, segments};
-use model::{Cause, Fault, Loops};
+use model::{Cause, Fault, Loops, Pulse};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -116,7 +116,7 @@ impl Log {
         let (mut writer, watching) = (Some(writer), loops.clone());
         let thread = std::thread::Builder::new()
             .name("queue-log".into())
-            .spawn(move || watching.run("queue-log", || writer.take().expect("the event log can go on").run()))
+            .spawn(move || watching.run("queue-log", |pulse| writer.take().expect("the event log can go on").run(pulse)))
             .map_err(Error::io("start", folder))?;
         Ok(Self { waiting, bounds, thread: Mutex::new(Some(thread)) })
     }
@@ -196,7 +196,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self) {
+    fn run(mut self, pulse: &Pulse) {
         while let Some(jobs) = self.gathered() {
             let mut jobs = jobs.into_iter().peekable();
             while jobs.peek().is_some() {
@@ -206,8 +206,10 @@ impl Writer {
                     bytes += framed(&job);
                     group.push(job);
                 }
-                self.commit(group, bytes);
+                pulse.work();
+                self.commit(group, bytes, pulse);
             }
+            pulse.rest();
         }
     }
 
@@ -222,7 +224,7 @@ impl Writer {
         (!jobs.is_empty()).then_some(jobs)
     }
 
-    fn commit(&mut self, mut group: Vec<Job>, bytes: u64) {
+    fn commit(&mut self, mut group: Vec<Job>, bytes: u64, pulse: &Pulse) {
         self.count += group.len() as u64;
         match self.write(&group, bytes) {
             Ok((segment, offset)) => {
@@ -231,7 +233,9 @@ impl Writer {
                 let applied = group.iter_mut().filter_map(|j| j.applied.take()).collect();
                 let entries = group.into_iter().map(|j| j.entry).collect();
                 // Waits while the index lags behind, which in the end refuses new events at the door.
+                pulse.rest();
                 self.lag.more(self.framed.len());
+                pulse.work();
                 let _ =
                     self.index.send(Synced { entries, segment, offset, count: self.count, applied, bytes: self.framed.len() });
             }

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod bodies;
+mod catch_up;
 pub(crate) mod disk;
 mod entry;
 mod figures;
@@ -15,13 +16,13 @@ mod log;
 mod questions;
 mod seal_again;
 
+pub(crate) use bodies::read as read_body;
 pub use figures::Figures;
 
 use crate::{
     Error,
     options::QueueLimits,
     seal::{Label, OVERHEAD, Refused, Seal},
-    segments,
 };
 use attempts::Claimed;
 use bodies::Bodies;
@@ -113,17 +114,21 @@ impl QueueStore {
         let folder = directory.join("queue");
         let bodies = Bodies::open(&folder, disk.clone())?;
         let file = folder.join("events.db");
+        let mut damaged = catch_up::index_lost(&folder, &file)?.into_iter().collect::<Vec<_>>();
+        let whole = damaged.is_empty();
         let (mut index, followed) = Index::open(&file)?;
-        let mut damaged = Vec::new();
-        let mut read = catch_up(&folder, &mut index, followed.segment, followed.offset, &mut damaged)?;
+        let mut read = catch_up::read(&folder, &mut index, followed.segment, followed.offset, &mut damaged)?;
         let seq = followed.seq.max(read.seq);
         let board = Arc::new(Board::default());
         let held = index.lanes().filter(|(_, v)| v.queued > 0 || v.dead > 0 || v.paused);
         board.lanes().extend(held.map(|(lane, view)| (lane.clone(), view.clone())));
-        sweep(&bodies, &index, &folder)?;
+        if whole {
+            sweep(&bodies, &index, &folder)?;
+        }
         if seal.pending() {
             seal_again::all(&seal, &mut index, &bodies, &folder, &mut damaged)?;
             // What is in the index needs no log, and that has what was plain.
+            index.skip_to(read.next).map_err(|e| Error::damaged(&file, e, "free some space, or restore it from a backup"))?;
             seal_again::forget_log(&folder, &*disk, read.next)?;
             read.oldest = read.next;
         }
@@ -150,7 +155,8 @@ impl QueueStore {
         let watching = loops.clone();
         // It can't go on where it panicked: tried again it ends the platform, and the next start reads the log.
         let mut follower = Some(follower);
-        let follow = move || watching.run("queue-index", || follower.take().expect("the event index can go on").run(&rx));
+        let follow =
+            move || watching.run("queue-index", |pulse| follower.take().expect("the event index can go on").run(&rx, pulse));
         let thread = std::thread::Builder::new().name("queue-index".into()).spawn(follow);
         let follower = thread.map_err(Error::io("start a thread for", &folder))?;
         Ok(Self {
@@ -264,7 +270,7 @@ impl QueueStore {
     fn whole(&self, tenant: &TenantId, id: InvocationId, body: questions::Body) -> Result<Bytes, String> {
         let bytes = match body.here {
             Some(bytes) => bytes,
-            None => self.bodies.read(id).map_err(|e| format!("its body can't be read: {e}"))?,
+            None => self.bodies.read(id, body.bytes).map_err(|e| format!("its body can't be read: {e}"))?,
         };
         let longer = if body.sealed { OVERHEAD as u64 } else { 0 };
         if bytes.len() as u64 != body.bytes + longer || index::checksum(id, &bytes) != body.crc {
@@ -499,52 +505,14 @@ fn seal_body(seal: &Seal, tenant: &TenantId, id: InvocationId, body: &[u8]) -> R
     seal.seal(label(tenant, &id.to_string()), body)
 }
 
-struct Read {
-    /// Number of the highest event.
-    seq: u64,
-    /// The segment to begin.
-    next: u32,
-    oldest: u32,
-}
-
-/// Follow what the log says beyond the index.
-fn catch_up(folder: &Path, index: &mut Index, segment: u32, offset: u64, damaged: &mut Vec<String>) -> Result<Read, Error> {
-    let all = segments::Folder::open(folder.to_owned()).map_err(Error::io("list", folder))?;
-    let mut read = Read { seq: 0, next: all.last().unwrap_or(segment).max(segment) + 1, oldest: segment };
-    read.oldest = all.segments.keys().next().copied().unwrap_or(segment).min(segment);
-    for number in all.segments.keys().copied().filter(|n| *n >= segment) {
-        let path = all.file(number);
-        let bytes = all.read(number).map_err(Error::io("read", &path))?;
-        let mut entries = Vec::new();
-        for found in segments::scan(&bytes) {
-            match found {
-                segments::Found::Record { offset: at, .. } if number == segment && u64::from(at) < offset => {}
-                segments::Found::Record { offset: at, bytes } => match Entry::decode(bytes) {
-                    Some(entry) => entries.push(entry),
-                    None => damaged.push(format!("{} at {at}: an entry that this version can't read", path.display())),
-                },
-                segments::Found::Damage { offset: at, length } => {
-                    damaged.push(format!("{} at {at}: {length} bytes are damaged; events in them are lost, unless they were being written when the power went", path.display()));
-                }
-                segments::Found::Torn { .. } => {}
-            }
-        }
-        let numbers = entries.iter().flat_map(|e| match e {
-            Entry::Put(put) => vec![put.seq],
-            Entry::Settle { then, .. } => then.iter().map(|p| p.seq).collect(),
-            _ => Vec::new(),
-        });
-        read.seq = numbers.fold(read.seq, u64::max);
-        index
-            .apply(&entries, number, bytes.len() as u64)
-            .map_err(|e| Error::damaged(folder.join("events.db"), e, "free some space, or restore it"))?;
-    }
-    Ok(read)
-}
-
 /// Whether a record of the log is one that this version can read.
 pub(crate) fn legible(record: &[u8]) -> bool {
     Entry::decode(record).is_some()
+}
+
+/// What makes an empty index.
+pub(crate) fn schema() -> String {
+    index::schema()
 }
 
 /// The checksum that an event's body was accepted with.
@@ -574,7 +542,15 @@ impl Reader {
     fn start(name: &'static str, file: &Path, loops: &Arc<Loops>) -> Result<Self, Error> {
         let (connection, loops) = (index::connect(file)?, loops.clone());
         let (tx, rx) = mpsc::channel::<Question>();
-        let read = move || loops.run(name, || rx.iter().for_each(|question| question(&connection)));
+        let read = move || {
+            loops.run(name, |pulse| {
+                for question in &rx {
+                    pulse.work();
+                    question(&connection);
+                    pulse.rest();
+                }
+            });
+        };
         let thread = std::thread::Builder::new().name(name.into()).spawn(read).map_err(Error::io("start a thread for", file))?;
         Ok(Self { questions: Mutex::new(Some(tx)), thread: Mutex::new(Some(thread)) })
     }

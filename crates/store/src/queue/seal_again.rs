@@ -56,7 +56,7 @@ fn again(seal: &Seal, bodies: &Bodies, event: &Held) -> Result<Found, Error> {
     let name = id.to_string();
     let stored = match &body.here {
         Some(bytes) => bytes.clone(),
-        None => match bodies.read(*id) {
+        None => match bodies.read(*id, body.bytes) {
             Ok(bytes) => bytes,
             Err(e) => return Ok(Found::Damaged(e.to_string())),
         },

@@ -9,7 +9,7 @@ pub(crate) use usage::Usage;
 use crate::{
     Error,
     options::RecordLimits,
-    segments::{Folder, Found, HEAD_BYTES, PREAMBLE_BYTES, Segment, frame, parts, position, scan},
+    segments::{self, Folder, Found, HEAD_BYTES, PREAMBLE_BYTES, Segment, frame, parts, position, scan},
 };
 use model::{FunctionName, InvocationId, TenantId, event::Record};
 use std::{
@@ -41,6 +41,8 @@ pub(crate) struct RecordState {
     /// What was written since the start, counted.
     pub(crate) tally: Tally,
     buffer: Vec<u8>,
+    /// Segments that are not what was written, named.
+    pub(crate) damaged: Vec<String>,
 }
 
 impl RecordState {
@@ -60,6 +62,7 @@ impl RecordState {
             lost: 0,
             tally: Tally::default(),
             buffer: Vec::new(),
+            damaged: Vec::new(),
         };
         state.load(counted, usage).map_err(Error::io("read", path))?;
         Ok(state)
@@ -77,8 +80,10 @@ impl RecordState {
         }
         let numbers: Vec<u32> = self.folder.segments.range(first..).map(|(n, _)| *n).collect();
         for number in numbers {
-            let mut end = 0;
-            for found in scan(&self.folder.read(number)?) {
+            let (mut end, bytes) = (0, self.folder.read(number)?);
+            let name = self.folder.file(number);
+            self.damaged.extend(segments::flaws(&bytes).into_iter().map(|flaw| format!("{} {flaw}", name.display())));
+            for found in scan(&bytes) {
                 let Found::Record { offset, bytes } = found else { continue };
                 end = offset + (HEAD_BYTES + bytes.len()) as u32;
                 let Some(record) = encode::read(bytes) else { continue };

@@ -41,12 +41,20 @@ const _: () =
 /// Where `user_version` stands in the file's header (SQLite, Database File Format, section 1.3).
 const USER_VERSION_AT: usize = 60;
 
+/// How long another process is waited for that has the file locked.
+const BUSY: Duration = Duration::from_secs(5);
+
 pub(crate) struct Database {
     pub(crate) connection: Connection,
     path: PathBuf,
     seal: Arc<Seal>,
     /// The file and its -wal, as they were opened.
     files: [Option<(u64, u64)>; 2],
+}
+
+/// What makes an empty database of this build's format.
+pub(crate) fn schema() -> String {
+    format!("{}\nPRAGMA user_version = {};", MIGRATIONS.concat(), MIGRATIONS.len())
 }
 
 pub(crate) struct Loaded {
@@ -64,7 +72,8 @@ impl Database {
         refuse_newer(&path)?;
         let connection = connect(&path).map_err(|e| damage(&path, e))?;
         let mut database = Database { connection, path, seal, files: [None, None] };
-        let loaded = database.migrate().and_then(|()| database.load()).map_err(|e| damage(&database.path, e))?;
+        let loaded = database.sound().and_then(|()| database.migrate()).and_then(|()| database.load());
+        let loaded = loaded.map_err(|e| damage(&database.path, e))?;
         let version: u32 =
             database.connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(|e| damage(&database.path, e))?;
         directory::newer(&database.path, version)?;
@@ -89,6 +98,24 @@ impl Database {
     pub(crate) fn reader(folder: &Path) -> Result<Connection, Error> {
         let path = folder.join("rows.db");
         connect(&path).map_err(|e| damage(&path, e))
+    }
+
+    /// Rows that a damaged page hides would not be missed: the pages are looked through, which reading them all does anyway.
+    fn sound(&self) -> rusqlite::Result<()> {
+        let said: String = self.connection.query_row("PRAGMA quick_check(1)", [], |r| r.get(0))?;
+        match said.as_str() {
+            "ok" => Ok(()),
+            _ => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(said))),
+        }
+    }
+
+    /// Have the file itself hold everything, so that nothing hangs on the log of changes beside it. `false` where a reader was in the
+    /// way; nobody waits for one.
+    pub(crate) fn checkpoint(&self) -> rusqlite::Result<bool> {
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let done = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get::<_, i64>(0));
+        self.connection.busy_timeout(BUSY)?;
+        done.map(|busy| busy == 0)
     }
 
     fn migrate(&mut self) -> rusqlite::Result<()> {
@@ -211,7 +238,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
@@ -245,11 +272,7 @@ fn refuse_newer(path: &Path) -> Result<(), Error> {
 }
 
 fn damage(path: &Path, error: rusqlite::Error) -> Error {
-    Error::damaged(
-        path,
-        error,
-        "restore it from a backup, or move it and its -wal away to start with no functions; code and logs stay",
-    )
+    Error::damaged(path, error, "restore it from a backup, or let myna repair --dry-run say what can be read of it")
 }
 
 /// Kinds are words of the program's own and live as long as it; those found in a file are kept once each.

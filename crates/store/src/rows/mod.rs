@@ -9,6 +9,7 @@ mod database;
 mod mirror;
 mod writer;
 
+pub(crate) use database::schema;
 pub(crate) use database::{Database, checksum, number};
 pub(crate) use mirror::Mirror;
 pub(crate) use writer::{Job, Work};
@@ -54,7 +55,7 @@ impl RowStore {
         let loops = loops.clone();
         let thread = std::thread::Builder::new()
             .name("store-rows".into())
-            .spawn(move || loops.run("rows", || writer.run(&queue)))
+            .spawn(move || loops.run("rows", |pulse| writer.run(&queue, pulse)))
             .map_err(Error::io("start the writer of", folder))?;
         Ok((RowStore { mirror, jobs, thread: Mutex::new(Some(thread)), limits }, loaded.damaged))
     }

@@ -5,11 +5,14 @@ use super::{
     mirror::{Changes, Mirror},
 };
 use crate::options::RowLimits;
-use model::{Cause, Clock, Expect, Fault, Key, Resource, TenantId, Write};
+use model::{Cause, Clock, Expect, Fault, Key, Pulse, Resource, TenantId, Write};
 use rusqlite::{Connection, ErrorCode};
 use std::{
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock, mpsc::Receiver},
+    sync::{
+        Arc, PoisonError, RwLock,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::Duration,
 };
 use tokio::sync::oneshot;
@@ -34,6 +37,8 @@ pub(crate) enum Job {
 
 /// Commits that share one transaction at most.
 const GROUP_MAX: usize = 256;
+/// Without changes for so long, what was changed goes where it belongs.
+const QUIET_FOR: Duration = Duration::from_secs(2);
 /// Held back on the disk, given up so that deleting works when nothing else does.
 const RESERVE_BYTES: usize = 1 << 20;
 
@@ -73,8 +78,22 @@ impl Writer {
         writer
     }
 
-    pub(super) fn run(&mut self, queue: &Receiver<Job>) {
-        while let Ok(first) = queue.recv() {
+    pub(super) fn run(&mut self, queue: &Receiver<Job>, pulse: &Pulse) {
+        // The log of changes has no second copy and its end no checksum of its own: it is emptied as soon as nothing comes.
+        let mut dirty = true;
+        loop {
+            pulse.rest();
+            let first = match queue.recv_timeout(if dirty { QUIET_FOR } else { Duration::MAX }) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    pulse.work();
+                    dirty = self.failed.is_none() && self.database.in_place() && !self.database.checkpoint().unwrap_or(false);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            dirty = true;
+            pulse.work();
             let mut group = Vec::new();
             let mut next = Some(first);
             while let Some(job) = next.take() {

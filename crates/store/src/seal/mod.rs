@@ -370,6 +370,11 @@ impl Seal {
     }
 }
 
+/// Whether a text looks like a sealed one.
+pub(crate) fn is_sealed(text: &[u8]) -> bool {
+    number_of(text).is_some()
+}
+
 fn number_of(text: &[u8]) -> Option<u32> {
     (text.len() >= OVERHEAD && text.starts_with(&MAGIC)).then(|| u32::from_le_bytes(text[4..8].try_into().expect("four bytes")))
 }

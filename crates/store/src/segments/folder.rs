@@ -1,6 +1,6 @@
 //! The segments of one folder, numbered in the order of their making: which there are, how long each is, and which to drop.
 
-use super::{Found, SUFFIX, Segment, file::salt, scan};
+use super::{Found, NUMBER_MAX, SUFFIX, Segment, file::salt, scan};
 use std::{
     collections::BTreeMap,
     io::{self, Read},
@@ -28,6 +28,7 @@ impl Folder {
                     let number = entry.file_name().to_str().and_then(|n| n.strip_suffix(SUFFIX)?.parse().ok());
                     if let (Some(number), Ok(meta)) = (number, entry.metadata())
                         && meta.is_file()
+                        && number <= NUMBER_MAX
                     {
                         segments.insert(number, meta.len());
                     }
@@ -91,7 +92,7 @@ impl Folder {
     }
 
     pub(crate) fn read(&self, number: u32) -> io::Result<Vec<u8>> {
-        std::fs::read(self.file(number))
+        super::read(&self.file(number))
     }
 
     /// The beginning of a segment, enough for its first record.

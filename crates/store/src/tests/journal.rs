@@ -215,14 +215,14 @@ fn logs_and_records_stay_within_their_retention() {
             store.stats();
         }
     }
-    store.maintain(&HashSet::new()).unwrap();
+    store.maintain(&HashSet::new(), &|| ()).unwrap();
     let stats = store.stats();
     assert!(stats.logs_bytes <= 80_000 + 3 * 10_000 && stats.records_bytes <= 20_000 + 5_000, "{stats:?}");
     assert_eq!(texts(&read(&store, LogQuery { from_ms: 599, ..query("/b") })).len(), 1);
     assert!(store.records().find(&tenant(), &oldest.unwrap()).is_none());
     assert!(store.records().find(&tenant(), &newest.id).is_some());
     clock.forward(2 * day);
-    store.maintain(&HashSet::new()).unwrap();
+    store.maintain(&HashSet::new(), &|| ()).unwrap();
     assert_eq!((store.stats().logs_bytes, store.stats().log_groups), (0, 0));
     store.journal().line(text(&streams[0], 1, "again"));
     assert_eq!(texts(&read(&store, query("/a"))), ["again"]);

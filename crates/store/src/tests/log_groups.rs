@@ -92,13 +92,13 @@ fn a_group_keeps_its_lines_for_as_long_as_its_owner_chose_and_the_others_as_long
     assert_eq!(read(&store, "/short"), pairs(&[("s", "new")]));
     assert_eq!(read(&store, "/plain"), pairs(&[("s", "old"), ("s", "new")]));
     clock.forward(8 * day);
-    store.maintain(&HashSet::new()).unwrap();
+    store.maintain(&HashSet::new(), &|| ()).unwrap();
     let names: Vec<_> = store.logs().groups(&tenant(), "", "", 10).iter().map(|g| g.name.to_string()).collect();
     assert_eq!(names, ["/long"]);
     assert_eq!(read(&store, "/long"), pairs(&[("s", "old"), ("s", "new")]));
     // Withdrawn: as all.
     store.logs().keep(&tenant(), "/long", None);
-    store.maintain(&HashSet::new()).unwrap();
+    store.maintain(&HashSet::new(), &|| ()).unwrap();
     assert_eq!(store.stats().log_groups, 0);
 }
 
@@ -111,7 +111,7 @@ fn a_log_that_is_written_all_the_time_begins_a_file_now_and_then_so_that_what_is
     store.logs().keep(&tenant(), "/busy", Some(3 * day));
     write(&store, vec![text(&own, clock.wall_ms(), "first")]);
     clock.forward(day + Duration::from_secs(3600));
-    store.maintain(&HashSet::new()).unwrap();
+    store.maintain(&HashSet::new(), &|| ()).unwrap();
     // In a file of its own, though there was room in the first.
     write(&store, vec![text(&own, clock.wall_ms(), "second")]);
     let group = home.path().join("state/logs/000000000000");

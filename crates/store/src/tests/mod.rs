@@ -3,6 +3,7 @@
 mod archives;
 mod audit;
 mod crash;
+mod damage;
 mod directory;
 mod disks;
 mod full;

@@ -172,7 +172,7 @@ proptest! {
                     wait(store.resources().commit(vec![write])).unwrap();
                     rows.remove(&row);
                 }
-                Step::Collect => drop(store.maintain(&HashSet::new()).unwrap()),
+                Step::Collect => drop(store.maintain(&HashSet::new(), &|| ()).unwrap()),
                 Step::Wait => clock.forward(Duration::from_secs(61)),
             }
             for package in rows.values() {
@@ -180,7 +180,7 @@ proptest! {
             }
         }
         clock.forward(Duration::from_secs(61));
-        store.maintain(&HashSet::new()).unwrap();
+        store.maintain(&HashSet::new(), &|| ()).unwrap();
         let live: HashSet<_> = rows.values().map(|p| p.digest().to_owned()).collect();
         prop_assert_eq!(store.stats().packages, live.len());
     }
