@@ -22,7 +22,6 @@ pub const ALL: &[&[Test]] = &[
     inside::ALL,
     archives::ALL,
     credentials::ALL,
-
     guesses::ALL,
     internal::ALL,
     signatures::ALL,
