@@ -49,7 +49,15 @@ fn request(lambda: &Value, service: &'static str, name: &str) -> Result<Ask<'sta
         }
         _ => {
             let version = if service == "sts" { "2011-06-15" } else { "2010-05-08" };
-            let named = if name.contains("User") || name.contains("AccessKey") { "UserName=target" } else { "RoleName=target" };
+            // This one is asked for when it is whole.
+            let role = "RoleArn=arn%3Aaws%3Aiam%3A%3A000000000000%3Arole%2Ftarget&RoleSessionName=target";
+            let named = if name == "AssumeRole" {
+                role
+            } else if name.contains("User") || name.contains("AccessKey") {
+                "UserName=target"
+            } else {
+                "RoleName=target"
+            };
             let body = format!("Action={name}&Version={version}&{named}");
             ask("POST", "/", "application/x-www-form-urlencoded", &body)
         }
