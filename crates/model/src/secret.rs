@@ -22,8 +22,8 @@ pub enum Meaning<'a> {
 /// What a variable's value means. The error says what is wrong with the name in it, and how the same text is written as a text.
 pub fn meaning(value: &str) -> Result<Meaning<'_>, String> {
     let Some(name) = value.strip_prefix(REFERENCE) else { return Ok(Meaning::Text(Cow::Borrowed(value))) };
-    if name.starts_with(':') {
-        return Ok(Meaning::Text(Cow::Owned(format!("{REFERENCE}{}", &name[1..]))));
+    if let Some(text) = name.strip_prefix(':') {
+        return Ok(Meaning::Text(Cow::Owned(format!("{REFERENCE}{text}"))));
     }
     match check_name(name) {
         Ok(()) => Ok(Meaning::Secret(name)),

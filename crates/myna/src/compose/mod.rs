@@ -257,7 +257,7 @@ impl Built {
         beside.spawn(housekeep(self.loops.clone(), self.engine.clone()));
         beside.spawn(try_events(self.loops.clone(), self.events.clone()));
         beside.spawn(self.tls.clone().follow(self.loops.clone()));
-        beside.spawn(reload::follow(self.loops.clone(), self.engine.clone(), read, self.config.clone()));
+        beside.spawn(reload::follow(self.loops.clone(), self.engine.clone(), self.tenants.clone(), read, self.config.clone()));
         self.host.stop_by(&stop);
         self.host.set_phase(host::Phase::Ready);
         ready(&self.host);

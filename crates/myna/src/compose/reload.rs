@@ -1,9 +1,12 @@
 //! The configuration, read again at SIGHUP. What is live is changed in the running platform, between two calls; what isn't is named
 //! and waits for the next start. A file with an error changes nothing at all.
 
-use super::config::{Config, Error};
+use super::{
+    config::{Config, Error},
+    tenants::Tenants,
+};
 use engine::{Engine, pools};
-use model::Loops;
+use model::{Loops, Pulse};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -11,27 +14,27 @@ use tokio::signal::unix::{SignalKind, signal};
 pub type Read = Arc<dyn Fn() -> Result<Config, Error> + Send + Sync>;
 
 /// The keys that a running platform takes, as docs/configuration.md lists them.
-pub const LIVE: [&str; 4] = ["engine.instances_max", "engine.starts_max", "engine.concurrency", "engine.keep_alive"];
+pub const LIVE: [&str; 5] = ["engine.instances_max", "engine.starts_max", "engine.concurrency", "engine.keep_alive", "quotas"];
 
-fn live(config: &Config) -> [String; 4] {
-    let Config { instances_max, starts_max, concurrency, keep_alive, .. } = config;
-    [instances_max.to_string(), starts_max.to_string(), concurrency.to_string(), format!("{keep_alive:?}")]
+fn live(config: &Config) -> [String; 5] {
+    let Config { instances_max, starts_max, concurrency, keep_alive, quota, .. } = config;
+    [instances_max.to_string(), starts_max.to_string(), concurrency.to_string(), format!("{keep_alive:?}"), format!("{quota:?}")]
 }
 
 /// Whether two configurations differ in what needs a start.
 fn waits(before: &Config, after: &Config) -> bool {
-    let Config { instances_max, starts_max, concurrency, keep_alive, .. } = *before;
-    let same = Config { instances_max, starts_max, concurrency, keep_alive, ..after.clone() };
+    let Config { instances_max, starts_max, concurrency, keep_alive, quota, .. } = *before;
+    let same = Config { instances_max, starts_max, concurrency, keep_alive, quota, ..after.clone() };
     // Every field, whatever it is; configurations are compared when somebody asks, never on the way of a call.
     format!("{before:?}") != format!("{same:?}")
 }
 
 /// For as long as the platform lives.
-pub async fn follow(loops: Arc<Loops>, engine: Arc<Engine>, read: Read, running: Arc<Config>) {
-    loops.watch("configuration", |pulse| look(pulse, engine.clone(), read.clone(), running.clone())).await;
+pub async fn follow(loops: Arc<Loops>, engine: Arc<Engine>, tenants: Arc<Tenants>, read: Read, running: Arc<Config>) {
+    loops.watch("configuration", |pulse| look(pulse, engine.clone(), tenants.clone(), read.clone(), running.clone())).await;
 }
 
-async fn look(pulse: Pulse, engine: Arc<Engine>, read: Read, mut running: Arc<Config>) {
+async fn look(pulse: Pulse, engine: Arc<Engine>, tenants: Arc<Tenants>, read: Read, mut running: Arc<Config>) {
     let mut hangup = match signal(SignalKind::hangup()) {
         Ok(hangup) => hangup,
         Err(error) => {
@@ -45,7 +48,7 @@ async fn look(pulse: Pulse, engine: Arc<Engine>, read: Read, mut running: Arc<Co
         match tokio::task::spawn_blocking(move || reading().map(|read| (waits(&began, &read), read))).await {
             Ok(Ok((waits, config))) => {
                 let config = Arc::new(config);
-                apply(&engine, &running, &config);
+                apply(&engine, &tenants, &running, &config);
                 if waits {
                     tracing::warn!(
                         "the configuration has changes that take effect at the next start; live are {}",
@@ -57,6 +60,7 @@ async fn look(pulse: Pulse, engine: Arc<Engine>, read: Read, mut running: Arc<Co
                     starts_max: config.starts_max,
                     concurrency: config.concurrency,
                     keep_alive: config.keep_alive,
+                    quota: config.quota,
                     ..Config::clone(&running)
                 });
             }
@@ -67,7 +71,7 @@ async fn look(pulse: Pulse, engine: Arc<Engine>, read: Read, mut running: Arc<Co
     }
 }
 
-fn apply(engine: &Engine, before: &Config, after: &Config) {
+fn apply(engine: &Engine, tenants: &Tenants, before: &Config, after: &Config) {
     let changed: Vec<String> = std::iter::zip(LIVE, std::iter::zip(live(before), live(after)))
         .filter(|(_, (before, after))| before != after)
         .map(|(key, (before, after))| format!("{key} from {before} to {after}"))
@@ -82,6 +86,9 @@ fn apply(engine: &Engine, before: &Config, after: &Config) {
         config.tenant_concurrency = after.concurrency;
         config.keep_alive = after.keep_alive;
     });
+    if before.quota != after.quota {
+        tenants.allow(after.quota);
+    }
     tracing::info!("the configuration was read again: {}", changed.join(", "));
 }
 

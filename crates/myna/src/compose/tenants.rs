@@ -74,7 +74,7 @@ pub struct Tenants {
     clock: Arc<dyn Clock>,
     default: TenantId,
     /// What a tenant may have when nobody said otherwise.
-    usual: Quota,
+    usual: ArcSwap<Quota>,
     /// The default tenant's.
     first_key: AccessKey,
     known: ArcSwap<Known>,
@@ -104,9 +104,16 @@ impl Tenants {
         first_key: AccessKey,
     ) -> Arc<Self> {
         let (known, changing) = (ArcSwap::default(), tokio::sync::Mutex::default());
-        let tenants = Self { store, engine, clock, default: default.clone(), usual, first_key, known, changing };
+        let (default, usual) = (default.clone(), ArcSwap::from_pointee(usual));
+        let tenants = Self { store, engine, clock, default, usual, first_key, known, changing };
         tenants.load();
         Arc::new(tenants)
+    }
+
+    /// What a tenant may have that nothing else is said of, from now on.
+    pub fn allow(&self, usual: Quota) {
+        self.usual.store(usual.into());
+        self.load();
     }
 
     /// Rows changed.
@@ -131,7 +138,7 @@ impl Tenants {
             rows.insert(id, row);
         }
         let one = |(id, row): (TenantId, TenantRow)| {
-            let quota = row.quota.over(self.usual);
+            let quota = row.quota.over(**self.usual.load());
             let rate = |of: fn(&Tenant) -> &Arc<Rate>, per_second: u32| {
                 let rate = before.get(&id).map_or_else(Arc::default, |tenant| of(tenant).clone());
                 rate.set(per_second);
@@ -160,7 +167,7 @@ impl Tenants {
         };
         let mut rows: HashMap<TenantId, usize> = known.iter().map(|(id, tenant)| (id.clone(), most(tenant))).collect();
         rows.insert(platform(), PLATFORM_ROWS_MAX);
-        rows.extend(coming.map(|id| (id.clone(), usize::try_from(self.usual.rows).unwrap_or(usize::MAX))));
+        rows.extend(coming.map(|id| (id.clone(), usize::try_from(self.usual.load().rows).unwrap_or(usize::MAX))));
         self.store.resources().limit(rows);
     }
 
