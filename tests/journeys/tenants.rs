@@ -10,6 +10,7 @@ pub const ALL: &[Test] = tests![
     verbs_act_for_the_tenant_that_is_named,
     a_tenant_has_no_more_than_its_quota,
     a_tenant_is_whole_after_a_kill_and_gone_after_its_removal,
+    another_tenants_secret_is_none,
 ];
 
 /// The two accounts as clients of AWS's SDK: `a` is the platform's own, `b` the other one.
@@ -481,5 +482,49 @@ return [b.lam.list_functions()["Functions"], b.logs.describe_log_groups()["logGr
     )?;
     ensure!(got == json!([[], [], []]), "{got}");
     ensure!(myna.verb(&["events", "--tenant", "other"])? == json!([]));
+    Ok(())
+}
+
+// H38
+fn another_tenants_secret_is_none() -> Result<()> {
+    let myna = Platform::start()?;
+    let made = add(&myna, "acme", &[])?;
+    let put = |more: &[&str], name: &str, value: &str| -> Result<()> {
+        let done = myna.cli_with(&[more, &["secret", "put", name]].concat(), value.as_bytes())?;
+        ensure!(done.status.success(), "secret put {name}: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(())
+    };
+    put(&[], "ours", "of the default tenant")?;
+    put(&[], "both", "of the default tenant")?;
+    put(&["--tenant", "acme"], "both", "of acme")?;
+    let got = both(
+        &myna,
+        &made,
+        r#"
+source = "import os\ndef handler(e, c): return os.environ.get('TOKEN')"
+def of(name):
+    return dict(Environment={"Variables": {"TOKEN": "myna:secret:" + name}})
+def make(x, name, **more):
+    x.lam.create_function(FunctionName=name, Runtime="python3.11", Role=x.role, Handler="app.handler",
+        Code={"ZipFile": package(app__py=source)}, **more)
+    x.lam.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+make(a, "f", **of("both"))
+make(b, "f", **of("both"))
+create = [no(b.lam.create_function, FunctionName="g", Runtime="python3.11", Role=b.role, Handler="app.handler",
+    Code={"ZipFile": package(app__py=source)}, **of(name)) for name in ("ours", "none")]
+update = [no(b.lam.update_function_configuration, FunctionName="f", **of(name)) for name in ("ours", "none")]
+return dict(calls=[a.call("f"), b.call("f")], create=create, update=update)
+"#,
+    )?;
+    ensure!(got["calls"] == json!(["of the default tenant", "of acme"]), "{got}");
+    for refused in [&got["create"], &got["update"]] {
+        // Word for word as of one that nobody has.
+        let [theirs, none] = [&refused[0], &refused[1]].map(|r| r.to_string());
+        ensure!(theirs.contains("InvalidParameterValue") && theirs.replace("ours", "none") == none, "{got}");
+    }
+    let listed = myna.verb(&["--tenant", "acme", "secret", "list"])?;
+    ensure!(listed.as_array().map(Vec::len) == Some(1), "{listed}");
+    ensure!(!myna.cli(&["--tenant", "acme", "secret", "delete", "ours"])?.status.success());
+    ensure!(myna.verb(&["secret", "list"])?.as_array().map(Vec::len) == Some(2));
     Ok(())
 }

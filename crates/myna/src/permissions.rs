@@ -127,6 +127,10 @@ CloudWatch Logs says every refusal with status 400 and names it in `__type`; the
 Refused in AWS's words: `MissingAuthenticationToken` without a signature, `InvalidSignatureException` (`SignatureDoesNotMatch`) for a wrong
 secret, `ExpiredToken`, `UnrecognizedClientException` (`InvalidClientTokenId`) for keys that are not known here, `AccessDenied` for a key that
 may not.
+
+**Another tenant's** administrator, who names what is here by its whole ARN, is refused (403, or 404 as for what isn't there) whatever the
+operation, and calls are refused unless a policy of the function's names that account. What an operation can't name by an ARN is about the
+caller's own account.
 ";
 
 fn page(table: &Table) -> String {

@@ -133,3 +133,36 @@ pub fn from_within(rig: &Rig) -> Result<usize> {
     report(found)?;
     Ok(refused)
 }
+
+/// By another account's administrator, who names what is ours by its whole ARN, or by the name that it would have in its own account.
+/// What is ours stays as it is, which the caller of this sees to; here it must not show either.
+pub fn by_another_tenant(rig: &Rig) -> Result<usize> {
+    let lambda: Value = serde_json::from_str(LAMBDA)?;
+    let (region, ours) = (&rig.myna.keys().region, &rig.myna.ready().account);
+    let function = format!("arn:aws:lambda:{region}:{ours}:function:target");
+    let layer = format!("arn:aws:lambda:{region}:{ours}:layer:target");
+    let (mut refused, mut found) = (0, Vec::new());
+    for (service, kind, name) in rig.table.operations() {
+        let mut ask = request(&lambda, service, name)?;
+        let whole = if ask.path.contains("/layers") { &layer } else { &function };
+        let named = whole.replace(':', "%3A");
+        let segments =
+            |path: &str| path.split('/').map(|s| if s == "target" { &*named } else { s }).collect::<Vec<_>>().join("/");
+        let about_one = service == "lambda" && ask.path.contains("/target");
+        ask.path = segments(&ask.path);
+        ask.body = ask.body.replace(r#""FunctionName":"target""#, &format!(r#""FunctionName":"{function}""#));
+        ask.body = ask.body.replace("Name=target", &format!("Name=target&RoleArn=arn%3Aaws%3Aiam%3A%3A{ours}%3Arole%2Ftarget"));
+        let got = rig.send(Some(&rig.other), &ask, rig.aws())?;
+        let shows = got.status < 400 && (got.text().contains(&**ours) || got.text().contains("was called"));
+        let right = match (about_one, kind) {
+            (true, _) | (_, "calls") => matches!(got.status, 403 | 404),
+            _ => got.status < 500 && !shows,
+        };
+        if !right {
+            found.push(format!("{service}:{name} ({kind}) by another tenant: {} {}", got.status, got.text()));
+        }
+        refused += usize::from(got.status >= 400);
+    }
+    report(found)?;
+    Ok(refused)
+}

@@ -15,7 +15,7 @@ pub const ALL: &[Test] = tests![every_route_refuses_whoever_must_not_use_it];
 fn every_route_refuses_whoever_must_not_use_it() -> Result<()> {
     let mut rig = Rig::start()?;
     let before = rig.seen()?;
-    let mut refused = apis::from_outside(&rig)? + apis::from_within(&rig)?;
+    let mut refused = apis::from_outside(&rig)? + apis::from_within(&rig)? + apis::by_another_tenant(&rig)?;
     refused += others::listener(&rig)? + others::admin(&rig)? + others::runtime(&rig)?;
     let after = rig.seen()?;
     ensure!(before == after, "something was changed:\n{before:#}\n{after:#}");

@@ -62,6 +62,8 @@ pub struct Rig {
     pub myna: Platform,
     pub table: Table,
     pub credentials: Vec<Credential>,
+    /// The administrator of another account.
+    pub other: Keys,
     pub download: String,
     /// Of two functions: anybody's, and one that asks for a signature.
     pub urls: [String; 2],
@@ -85,7 +87,8 @@ impl Rig {
         ];
         myna.set_through(&through);
         myna.start_again()?;
-        let mut rig = Self { myna, table, credentials: Vec::new(), download: String::new(), urls: Default::default() };
+        let other = another(&myna)?;
+        let mut rig = Self { myna, table, credentials: Vec::new(), other, download: String::new(), urls: Default::default() };
         rig.furnish()?;
         let (expired, download) = rig.of_two_hours_ago(&clock)?;
         rig.download = download;
@@ -274,6 +277,12 @@ impl Rig {
         self.myna.function("target").call(json!({}))?;
         self.myna.until_logged("target", "was called", 1)
     }
+}
+
+fn another(myna: &Platform) -> Result<Keys> {
+    let made = myna.verb(&["tenant", "add", "other"])?;
+    let text = |name: &str| made["key"][name].as_str().map(str::to_owned).with_context(|| format!("no {name}: {made}"));
+    Ok(Keys { id: text("access_key_id")?, secret: text("secret_access_key")?, token: None, ..myna.keys() })
 }
 
 /// One request.
