@@ -249,14 +249,19 @@ fn a_user_names_only_the_secrets_that_its_policies_allow() -> Result<()> {
          dev.create_function(FunctionName='f', Environment=of('mine'), **make)\n\
          dev.get_waiter('function_active_v2').wait(FunctionName='f')\n\
          again = refused(dev.update_function_configuration, FunctionName='f', Environment=of('theirs'))\n\
-         return [no['Error'], none['Error'], again['Error'], json.loads(dev.invoke(FunctionName='f')['Payload'].read())]",
+         lam.create_function(FunctionName='g', Environment=of('theirs'), **make)\n\
+         lam.get_waiter('function_active_v2').wait(FunctionName='g')\n\
+         code = refused(dev.update_function_code, FunctionName='g', ZipFile=package(app__py='def handler(e, c): return 1'))\n\
+         handler = refused(dev.update_function_configuration, FunctionName='g', Handler='app.other')\n\
+         dev.update_function_configuration(FunctionName='g', Timeout=9)\n\
+         return [no['Error'], none['Error'], again['Error'], code['Error'], handler['Error'], json.loads(dev.invoke(FunctionName='f')['Payload'].read())]",
         myna.ready().role
     ))?;
-    let errors: Vec<&Value> = said.as_array().into_iter().flatten().take(3).collect();
+    let errors: Vec<&Value> = said.as_array().into_iter().flatten().take(5).collect();
     for error in errors {
         let text = error["Message"].as_str().unwrap_or_default();
         ensure!(error["Code"] == "AccessDeniedException" && text.contains("secretsmanager:GetSecretValue"), "{said}");
     }
-    ensure!(said[3] == "mine" && !said.to_string().contains(MARKER), "{said}");
+    ensure!(said[5] == "mine" && !said.to_string().contains(MARKER), "{said}");
     Ok(())
 }

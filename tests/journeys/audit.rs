@@ -43,6 +43,14 @@ def signed(method, path, body):
     assert urllib.request.urlopen(sent).status == 200
 signed('GET', '/?Action=CreateUser&UserName=byget&Version=2010-05-08', None)
 signed('POST', '/x/invocations', b'Action=CreateUser&UserName=bypath&Version=2010-05-08')
+# Names that end as the path of a call does.
+lam.create_function(FunctionName='pay-invocations', Runtime='python3.11', Role=os.environ['ROLE'], Handler='app.handler',
+                    Code={'ZipFile': package(app__py='def handler(e, c): return e')})
+lam.get_waiter('function_active_v2').wait(FunctionName='pay-invocations')
+lam.add_permission(FunctionName='pay-invocations', StatementId='invocations', Action='lambda:InvokeFunction', Principal='*')
+lam.remove_permission(FunctionName='pay-invocations', StatementId='invocations')
+lam.delete_function(FunctionName='pay-invocations')
+boto3.client('sts', endpoint_url=lam.meta.endpoint_url).get_session_token()
 bad = boto3.client('lambda', endpoint_url=lam.meta.endpoint_url, region_name='us-east-1',
                    aws_access_key_id='AKIAGUESSEDGUESSED22', aws_secret_access_key='x')
 for _ in range(40):
@@ -56,7 +64,7 @@ return 0
     )?;
     let all = log()?;
     let entries: Vec<&Value> = all.as_array().into_iter().flatten().collect();
-    let one = |action: &str| entries.iter().find(|e| e["action"] == action);
+    let one = |action: &str| entries.iter().find(|e| e["action"] == action && e["resource"] != "pay-invocations");
     let deleted = one("lambda:DeleteFunction").context("the deletion has no entry")?;
     ensure!(deleted["resource"] == "echo" && deleted["outcome"] == "ok" && deleted["principal"] == "root", "{deleted}");
     ensure!(deleted["source"] == "aws 127.0.0.1" && deleted["tenant"] == "000000000000", "{deleted}");
@@ -68,11 +76,18 @@ return 0
         let made = entries.iter().any(|e| e["action"] == "iam:CreateUser" && e["resource"] == user);
         ensure!(made, "user {user} was made without an entry");
     }
+    for (action, on) in [
+        ("lambda:DeleteFunction", "pay-invocations"),
+        ("lambda:RemovePermission", "pay-invocations"),
+        ("sts:GetSessionToken", ""),
+    ] {
+        ensure!(entries.iter().any(|e| e["action"] == action && e["resource"] == on), "{action} {on} has no entry");
+    }
     ensure!(!all.to_string().contains("very-secret-value"), "a value is in the log");
     let denied: Vec<_> = entries.iter().filter(|e| e["principal"] == "key AKIAGUESSEDGUESSED22").collect();
     ensure!((1..=6).contains(&denied.len()), "{} entries of a flood", denied.len());
     ensure!(denied[0]["outcome"].as_str().is_some_and(|o| o.starts_with("denied: UnrecognizedClient")), "{}", denied[0]);
-    ensure!(myna.verb(&["audit", "--action", "lambda:Delete"])?.as_array().is_some_and(|a| a.len() == 1));
+    ensure!(myna.verb(&["audit", "--action", "lambda:Delete"])?.as_array().is_some_and(|a| a.len() == 2));
     ensure!(myna.verb(&["audit", "--tenant", "999999999999"])? == Value::Array(Vec::new()));
     ensure!(myna.verb(&["audit", "--since", "1h", "-n", "2"])?.as_array().is_some_and(|a| a.len() == 2));
 

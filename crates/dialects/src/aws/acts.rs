@@ -18,12 +18,20 @@ struct Named {
 /// Beginnings of operations that only read.
 const READS: &[&str] = &["Get", "List", "Describe", "Filter", "Simulate", "Generate", "Test", "Start", "Stop"];
 
+/// Operations of Lambda that call a function.
+const CALLS: &[&str] = &["Invoke", "InvokeAsync", "InvokeWithResponseStream"];
+/// Operations of STS that give out credentials.
+const GIVEN: &[&str] = &["AssumeRole", "GetSessionToken"];
+
 /// What a request would change; `None` where it only reads or calls.
 pub fn of(parts: &Parts, service: &str, body: &[u8]) -> Option<Act> {
     match service {
-        "lambda" if parts.method == Method::GET || is_call(parts.uri.path()) => None,
+        "lambda" if parts.method == Method::GET => None,
         "lambda" => {
             let (name, labels) = lambda::operation(&parts.method, parts.uri.path(), parts.uri.query())?;
+            if CALLS.contains(&&*name) {
+                return None;
+            }
             let resource = labels.into_iter().next().or_else(|| named(body).function).unwrap_or_default();
             Some(Act { action: format!("lambda:{name}"), resource })
         }
@@ -36,9 +44,13 @@ pub fn of(parts: &Parts, service: &str, body: &[u8]) -> Option<Act> {
             }
             Some(Act { action: format!("logs:{operation}"), resource: named(body).group.unwrap_or_default() })
         }
+        // A session is given out, and kept.
+        "sts" => {
+            let given = parameter(parts, body, "Action").filter(|a| GIVEN.contains(&a.as_str()))?;
+            Some(Act { action: format!("sts:{given}"), resource: parameter(parts, body, "RoleArn").unwrap_or_default() })
+        }
         "iam" => {
-            let text = std::str::from_utf8(body).ok().filter(|b| !b.is_empty()).or_else(|| parts.uri.query())?;
-            let parameter = |name: &str| percent::pairs(text).find(|p| p.0 == name).map(|p| p.1.into_owned());
+            let parameter = |name: &str| parameter(parts, body, name);
             let action = parameter("Action")?;
             if reads(&action) {
                 return None;
@@ -50,9 +62,10 @@ pub fn of(parts: &Parts, service: &str, body: &[u8]) -> Option<Act> {
     }
 }
 
-/// The same without a look at a table: every call passes here.
-fn is_call(path: &str) -> bool {
-    path.ends_with("invocations") || path.ends_with("/invoke-async") || path.ends_with("/invoke-async/")
+/// Of a query request: out of its body, or else out of its query.
+fn parameter(parts: &Parts, body: &[u8], name: &str) -> Option<String> {
+    let text = std::str::from_utf8(body).ok().filter(|b| !b.is_empty()).or_else(|| parts.uri.query())?;
+    percent::pairs(text).find(|p| p.0 == name).map(|p| p.1.into_owned())
 }
 
 fn reads(operation: &str) -> bool {
@@ -91,6 +104,13 @@ mod tests {
         assert_eq!(logs("Logs_20140328.DeleteLogGroup", r#"{"logGroupName":"g"}"#), some("logs:DeleteLogGroup", "g"));
         assert_eq!(logs("Logs_20140328.FilterLogEvents", "{}"), None);
         assert_eq!(act("POST", "/", "sts", None, "Action=GetCallerIdentity"), None);
+        assert_eq!(act("POST", "/", "sts", None, "Action=GetSessionToken"), some("sts:GetSessionToken", ""));
+        assert_eq!(act("GET", "/?Action=AssumeRole&RoleArn=r", "sts", None, ""), some("sts:AssumeRole", "r"));
+        // Names that end as the path of a call does.
+        let named = "/2015-03-31/functions/pay-invocations";
+        assert_eq!(act("DELETE", named, "lambda", None, ""), some("lambda:DeleteFunction", "pay-invocations"));
+        let alias = "/2015-03-31/functions/f/aliases/invocations";
+        assert_eq!(act("DELETE", alias, "lambda", None, ""), some("lambda:DeleteAlias", "f"));
     }
 
     /// Every operation of the table that isn't read by GET is a call or a change.

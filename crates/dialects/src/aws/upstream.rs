@@ -34,6 +34,10 @@ const S3_PLAIN: &[&str] = &[
 ];
 
 pub async fn handle(asked: &Asked, service: &str) -> Result<Reply, WireError> {
+    // It is signed anew with the operator's key, for which tenants are all one: nobody else's requests go there.
+    if asked.tenant != asked.shared.settings.default_tenant {
+        return Err(unserved(service));
+    }
     allowed(asked, service)?;
     let request = http::Request::from_parts(asked.parts.clone(), asked.body.clone());
     match asked.platform().pass_on(service, request) {

@@ -79,7 +79,7 @@ impl Place<'_> {
         match self {
             Place::Health { .. } | Place::Download(_) => 0,
             Place::Url(_) => PAYLOAD_MAX,
-            Place::Api if is_call(path) => PAYLOAD_MAX,
+            Place::Api if is_call(&parts.method, path) => PAYLOAD_MAX,
             Place::Api if path.ends_with("/functions") || path.ends_with("/functions/") || path.ends_with("/code") => PACKAGE_MAX,
             Place::Api if path.starts_with("/2018-10-31/layers/") && path.ends_with("/versions") => PACKAGE_MAX,
             Place::Api => OTHER_MAX,
@@ -87,9 +87,18 @@ impl Place<'_> {
     }
 }
 
-/// Whether a path is that of a call: the way of a warm one, where nothing is looked up.
-pub fn is_call(path: &str) -> bool {
-    path.ends_with("invocations") || path.ends_with("/invoke-async") || path.ends_with("/invoke-async/")
+/// Whether a request to Lambda is a call: the way of a warm one, where nothing is looked up.
+pub fn is_call(method: &Method, path: &str) -> bool {
+    let mut segments = path.split('/');
+    let of_a_function = *method == Method::POST
+        && segments.next() == Some("")
+        && segments.next().is_some()
+        && segments.next() == Some("functions")
+        && segments.next().is_some();
+    let last = segments.next().unwrap_or_default();
+    of_a_function
+        && matches!(last, "invocations" | "response-streaming-invocations" | "invoke-async")
+        && segments.next().is_none_or(|rest| rest.is_empty() && segments.next().is_none())
 }
 
 /// The Host header without its port.

@@ -82,7 +82,7 @@ impl AwsDoor {
         // mean nothing to a service whose operation is a parameter.
         let untouched = match &**request.service() {
             super::place::URL_SERVICE => true,
-            "lambda" => asked.method() == Method::GET || super::place::is_call(asked.uri().path()),
+            "lambda" => asked.method() == Method::GET || super::place::is_call(asked.method(), asked.uri().path()),
             _ => false,
         };
         if untouched {

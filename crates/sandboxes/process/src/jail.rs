@@ -116,7 +116,8 @@ fn descriptors(plan: &Plan<'_>) -> io::Result<()> {
 fn limits(plan: &Plan<'_>) -> io::Result<()> {
     const MIB: u64 = 1 << 20;
     let each = [
-        (libc::RLIMIT_CORE, 0, 0),
+        // With 0 the kernel would still pipe a dump to a program that the host has for it (core(5)); with 1 it doesn't.
+        (libc::RLIMIT_CORE, 1, 1),
         (libc::RLIMIT_NOFILE, plan.descriptors, plan.descriptors),
         (libc::RLIMIT_NPROC, plan.pids, plan.pids),
         (libc::RLIMIT_STACK, 8 * MIB, u64::MAX),

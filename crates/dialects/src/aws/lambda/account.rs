@@ -4,22 +4,34 @@ use super::{Answer, Op, concurrency};
 use crate::aws::{
     fault::WireError,
     limits,
-    rows::{self, FunctionRow, LayerVersionRow, VersionRow},
+    rows::{self, Config, FunctionRow, LayerVersionRow, VersionRow},
     shared::Shared,
 };
 use model::{Package, TenantId};
 use serde_json::json;
+use std::collections::BTreeMap;
 
-/// Bytes of all archives that functions, versions and layers of an account have.
+/// Bytes of all archives that functions, versions and layers of an account have, and of other accounts' layers that they use, which are
+/// stored once more.
 pub fn stored(shared: &Shared, tenant: &TenantId) -> Result<u64, WireError> {
     let resources = shared.platform.resources();
-    let mut stored = 0u64;
+    let (mut stored, mut adopted) = (0u64, BTreeMap::new());
+    let mut count = |config: Config| {
+        stored += config.code_bytes;
+        for layer in config.layers {
+            let Package::Unpacked { digest, bytes, .. } = layer.package;
+            if layer.arn.split(':').nth(4) != Some(tenant.as_str()) {
+                adopted.insert(digest, bytes);
+            }
+        }
+    };
     for row in resources.list(tenant, rows::FUNCTION, "", "", usize::MAX) {
-        stored += rows::decode::<FunctionRow>(&row)?.latest.code_bytes;
+        count(rows::decode::<FunctionRow>(&row)?.latest);
     }
     for row in resources.list(tenant, rows::VERSION, "", "", usize::MAX) {
-        stored += rows::decode::<VersionRow>(&row)?.config.code_bytes;
+        count(rows::decode::<VersionRow>(&row)?.config);
     }
+    stored += adopted.values().sum::<u64>();
     for row in resources.list(tenant, rows::LAYER_VERSION, "", "", usize::MAX) {
         let Package::Unpacked { bytes, .. } = rows::decode::<LayerVersionRow>(&row)?.package;
         stored += bytes;

@@ -38,14 +38,20 @@ fn named(config: &Config) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Every secret that is named is there, and the sender may use it: whoever deploys a function that gets it can read it.
-pub fn there(op: &Op, config: &Config) -> Result<(), WireError> {
+/// The sender may use every secret that is named: whoever says what code runs with it can read it.
+pub fn allowed(op: &Op, config: &Config) -> Result<(), WireError> {
     if !matches!(op.asked.principal, Principal::Root { .. }) {
         for (_, of) in named(config) {
             let arn = format!("arn:aws:secretsmanager:{}:{}:secret:{of}", op.asked.region(), op.asked.tenant);
             access::control(&op.asked, Question::new("secretsmanager:GetSecretValue", &arn))?;
         }
     }
+    Ok(())
+}
+
+/// Every secret that is named is there, and the sender may use it.
+pub fn there(op: &Op, config: &Config) -> Result<(), WireError> {
+    allowed(op, config)?;
     let absent = |of: &str| op.asked.shared.raw(&op.asked.tenant, secret::KIND, of).is_none();
     match named(config).find(|(_, of)| absent(of)) {
         None => Ok(()),

@@ -52,6 +52,7 @@ pub async fn code(op: Op) -> Answer {
     let _one = shared.writing.lock().await;
     let (mut row, expect) = op.load(name)?;
     guard(&op, name, &row, asked.revision_id.as_deref())?;
+    secrets::allowed(&op, &row.latest)?;
     let before = row.latest.clone();
     (row.latest.code_sha256, row.latest.code_bytes) = create::code_facts(&package);
     row.latest.package = package;
@@ -106,6 +107,8 @@ pub async fn configuration(op: Op) -> Answer {
     create::check_handler(&row.latest)?;
     if asked.environment.is_some() {
         secrets::there(&op, &row.latest)?;
+    } else if asked.layers.is_some() || asked.handler.is_some() || asked.runtime.is_some() {
+        secrets::allowed(&op, &row.latest)?;
     }
     if let Some(layers) = layers {
         row.latest.layers = layers;

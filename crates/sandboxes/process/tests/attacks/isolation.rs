@@ -93,7 +93,7 @@ fn descriptors(rig: &Rig) -> Verdict {
     let (_, text) = rig.run(&["list", "/proc/self/fd"]);
     assert_eq!(text, "0 1 2 3\n");
     let (_, text) = rig.run(&["limits"]);
-    assert_eq!(text, "core 0\nnofile 1024\nstack 8388608\nmemlock 65536\n");
+    assert_eq!(text, "core 1\nnofile 1024\nstack 8388608\nmemlock 65536\n");
     Verdict::Passed
 }
 

@@ -1,7 +1,7 @@
 //! The layers of a function: which are meant, whether it may have them, and whether they fit.
 
 use super::{
-    super::Op,
+    super::{Op, account},
     foreign,
     named::{self, LayerArn},
 };
@@ -42,6 +42,8 @@ pub async fn of_function(op: &Op, wanted: &[String]) -> Result<Vec<Layer>, WireE
         let package = match meant(op, text)? {
             Meant::Own(package) => package,
             Meant::Shared(owner, package) => {
+                let Package::Unpacked { bytes, .. } = &package;
+                account::room(&op.asked.shared, &op.asked.tenant, *bytes, 0)?;
                 // The function keeps it, whatever its owner does to it afterwards.
                 op.asked.platform().packages().adopt(&owner, &package, &op.asked.tenant).await?
             }
