@@ -27,7 +27,8 @@ fn names_do_not_show_by_errors() -> Result<()> {
     let nobody = Keys { id: text(0), secret: text(1), ..myna.keys() };
     let functions = "/2015-03-31/functions";
     let stream = "/2021-11-15/functions";
-    let asks: Vec<(&str, String, &[(&str, &str)], &str)> = vec![
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let asks: Vec<(&str, String, Headers<'_>, &str)> = vec![
         ("GET", format!("{functions}/NAME"), &[], ""),
         ("GET", format!("{functions}/NAME/policy"), &[], ""),
         ("GET", format!("{functions}/NAME/configuration?Qualifier=1"), &[], ""),

@@ -29,7 +29,7 @@ pub fn of(parts: &Parts, service: &str, body: &[u8]) -> Option<Act> {
         "lambda" if parts.method == Method::GET => None,
         "lambda" => {
             let (name, labels) = lambda::operation(&parts.method, parts.uri.path(), parts.uri.query())?;
-            if CALLS.contains(&&*name) {
+            if CALLS.contains(&name) {
                 return None;
             }
             let resource = labels.into_iter().next().or_else(|| named(body).function).unwrap_or_default();

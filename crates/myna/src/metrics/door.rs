@@ -37,7 +37,7 @@ impl Handler for MetricsDoor {
     }
     fn handle(&self, request: Request, _: Peer) -> Fut<'_, Response> {
         let listed = |route: &&str| route.split_once(' ').is_some_and(|(_, path)| path == request.uri().path());
-        if !ROUTES.iter().any(|route| listed(route)) {
+        if !ROUTES.iter().any(listed) {
             return Box::pin(async { reply::plain(404, "only /metrics is here\n") });
         }
         if request.method() != http::Method::GET {

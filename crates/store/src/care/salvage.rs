@@ -55,7 +55,7 @@ fn count(connection: &Connection, table: &str) -> rusqlite::Result<usize> {
 
 fn copy(old: &Connection, new: &Connection, table: &str, order: &str) -> rusqlite::Result<()> {
     let mut read = old.prepare(&format!("SELECT * FROM {table} ORDER BY {order}"))?;
-    let names: Vec<String> = read.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = read.column_names().map(str::to_owned).collect();
     let places = vec!["?"; names.len()].join(", ");
     let verb = if table == "followed" || table == "counters" { "INSERT OR REPLACE" } else { "INSERT OR IGNORE" };
     let mut write = new.prepare(&format!("{verb} INTO {table} ({}) VALUES ({places})", names.join(", ")))?;

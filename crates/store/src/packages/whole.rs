@@ -157,7 +157,8 @@ mod tests {
         std::os::unix::fs::symlink("b", at("link")).unwrap();
         let before = sum::of(home.path()).unwrap();
         assert_eq!(sum::of(home.path()).unwrap(), before);
-        let changes: [(&str, Box<dyn Fn()>, Box<dyn Fn()>); 6] = [
+        type Change<'a> = Box<dyn Fn() + 'a>;
+        let changes: [(&str, Change<'_>, Change<'_>); 6] = [
             ("content", Box::new(|| fs::write(at("b"), "twp").unwrap()), Box::new(|| fs::write(at("b"), "two").unwrap())),
             ("a cut", Box::new(|| fs::write(at("b"), "tw").unwrap()), Box::new(|| fs::write(at("b"), "two").unwrap())),
             ("a name", Box::new(|| fs::rename(at("b"), at("c")).unwrap()), Box::new(|| fs::rename(at("c"), at("b")).unwrap())),
