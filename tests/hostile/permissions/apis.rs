@@ -142,18 +142,33 @@ pub fn from_within(rig: &Rig) -> Result<usize> {
 pub fn by_another_tenant(rig: &Rig) -> Result<usize> {
     let lambda: Value = serde_json::from_str(LAMBDA)?;
     let (region, ours) = (&rig.myna.keys().region, &rig.myna.ready().account);
-    let function = format!("arn:aws:lambda:{region}:{ours}:function:target");
-    let layer = format!("arn:aws:lambda:{region}:{ours}:layer:target");
+    let of = |what: &str| format!("arn:aws:lambda:{region}:{ours}:{what}");
+    let (function, layer) = (of("function:target"), of("layer:target"));
+    let signing = of("code-signing-config:csc-0123456789abcdefg");
+    // Whole for every operation, so that none is refused for what is missing.
+    let body = json!({
+        "FunctionName": function, "StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "*", "Name": "n",
+        "FunctionVersion": "1", "AuthType": "NONE", "ReservedConcurrentExecutions": 1, "MaximumRetryAttempts": 1,
+        "RecursiveLoop": "Allow", "ProvisionedConcurrentExecutions": 1, "UpdateRuntimeOn": "Auto", "Tags": {"a": "b"},
+        "CodeSigningConfigArn": signing, "Content": {"ZipFile": "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA=="},
+    });
+    let grant = json!({"StatementId": "s", "Action": "lambda:GetLayerVersion", "Principal": "*"});
     let (mut refused, mut found) = (0, Vec::new());
     for (service, kind, name) in rig.table.operations() {
         let mut ask = request(&lambda, service, name)?;
-        let whole = if ask.path.contains("/layers") { &layer } else { &function };
-        let named = whole.replace(':', "%3A");
-        let segments =
-            |path: &str| path.split('/').map(|s| if s == "target" { &*named } else { s }).collect::<Vec<_>>().join("/");
         let about_one = service == "lambda" && ask.path.contains("/target");
-        ask.path = segments(&ask.path);
-        ask.body = ask.body.replace(r#""FunctionName":"target""#, &format!(r#""FunctionName":"{function}""#));
+        let whole = match &*ask.path {
+            path if path.contains("/layers") => &layer,
+            path if path.contains("/code-signing-configs") => &signing,
+            _ => &function,
+        };
+        ask.path = ask.path.replacen("/target", &format!("/{}", whole.replace(':', "%3A")), 1);
+        if name == "UntagResource" && service == "lambda" {
+            ask.path.push_str("?tagKeys=a");
+        }
+        if service == "lambda" && !ask.body.is_empty() {
+            ask.body = if ask.path.contains("/layers") && ask.path.ends_with("/policy") { &grant } else { &body }.to_string();
+        }
         ask.body = ask.body.replace("Name=target", &format!("Name=target&RoleArn=arn%3Aaws%3Aiam%3A%3A{ours}%3Arole%2Ftarget"));
         let got = rig.send(Some(&rig.other), &ask, rig.aws())?;
         let shows = got.status < 400 && (got.text().contains(&**ours) || got.text().contains("was called"));
