@@ -79,7 +79,7 @@ fn variables_files_and_limits_are_lambdas() -> Result<()> {
     }
     ensure!(env.is_empty(), "not on AWS Lambda: {env:?}");
 
-    let limits = json!({"CORE": 0, "NOFILE": 1024, "NPROC": 1024, "STACK": 8_388_608, "MEMLOCK": 65_536});
+    let limits = json!({"CORE": 1, "NOFILE": 1024, "NPROC": 1024, "STACK": 8_388_608, "MEMLOCK": 65_536});
     ensure!(said["limits"] == limits, "{}", said["limits"]);
     ensure!(said["modes"] == json!({"/var/task": "0o755 0", "/opt": "0o755 0", "/tmp": "0o1777 0"}), "{}", said["modes"]);
     let read_only = "Read-only file system";

@@ -83,7 +83,7 @@ fn what_is_not_there_yet_says_so_and_never_accepts() -> Result<()> {
     let said = myna.boto3(&format!(
         r#"{CREATE}
 return [refused(lam.publish_layer_version, LayerName="l", Content={{"S3Bucket": "bucket", "S3Key": "k"}}),
-        refused(lam.create_code_signing_config, AllowedPublishers={{"SigningProfileVersionArns": ["arn:aws:signer:us-east-1:000000000000:/p/x"]}})]
+        refused(lam.update_function_code, FunctionName="f", S3Bucket="bucket", S3Key="k")]
 "#
     ))?;
     for answer in said.as_array().into_iter().flatten() {

@@ -207,7 +207,12 @@ pub async fn ready(shared: &Shared, target: &Target) -> Result<(), WireError> {
         return Ok(());
     }
     may_know(shared, target)?;
-    wait_pending(shared, &target.tenant, target.function.as_str(), target.qualifier.as_deref()).await
+    wait_pending(shared, &target.tenant, target.function.as_str(), target.qualifier.as_deref()).await?;
+    if !invocable(shared, target) {
+        // Rows are seen a moment before the catalogue has followed them; whoever writes them answers when it has.
+        shared.commit(Vec::new()).await?;
+    }
+    Ok(())
 }
 
 fn known(shared: &Shared, target: &Target) -> bool {
