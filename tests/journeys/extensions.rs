@@ -12,6 +12,7 @@ pub const ALL: &[Test] = tests![
     a_call_is_over_when_its_extensions_are,
     extensions_hear_of_a_timeout_and_start_again_with_their_runtime,
     extensions_hear_that_the_runtime_failed,
+    extensions_hear_that_the_initialisation_failed,
     an_extension_that_ends_ends_its_instance,
     extensions_that_do_not_start_fail_the_function_in_the_services_words,
     what_an_extension_may_not_ask_is_refused_by_name,
@@ -225,6 +226,36 @@ fn extensions_hear_that_the_runtime_failed() -> Result<()> {
     let text = until(&myna, "dies", "listener ends in time True")?;
     ensure!(text.contains(r#""shutdownReason": "failure""#), "{text}");
     ensure!(call(&f, &json!({}))? == 1);
+    Ok(())
+}
+
+fn extensions_hear_that_the_initialisation_failed() -> Result<()> {
+    let myna = Platform::start()?;
+    let arn = layer(&myna, &[("listener", &program(LISTENS))])?;
+    let cases = [
+        ("raises", "raise RuntimeError('no such table')", "failure", 1, "no such table"),
+        ("leaves", "import os; os._exit(7)", "failure", 1, "exit status 7"),
+        // The first try has the initialisation's own limit, the second the function's: both end, and both are told.
+        ("hangs", "import time; time.sleep(600)", "timeout", 2, "Sandbox.Timedout"),
+    ];
+    for (name, source, ..) in cases {
+        with(myna.draft(name, source), &arn).set("Timeout", 1).create()?;
+    }
+    for (name, _, reason, times, words) in cases {
+        let answer = myna.function(name).invoke(&json!({}))?;
+        ensure!(answer.error.is_some() && answer.text().contains(words), "{name}: {}", answer.text());
+        let ends = |text: &str| text.matches("listener ends in time True").count();
+        let all = soon(|| logged(&myna, name).is_ok_and(|text| ends(&text) == times));
+        let text = logged(&myna, name)?;
+        ensure!(all, "{name}:\n{text}");
+        let told: Vec<Value> = text
+            .lines()
+            .filter_map(|l| l.strip_prefix("listener got "))
+            .map(serde_json::from_str)
+            .collect::<std::result::Result<_, _>>()?;
+        let right = |e: &Value| e["eventType"] == "SHUTDOWN" && e["shutdownReason"] == reason && e["deadlineMs"].is_u64();
+        ensure!(told.len() == times && told.iter().all(right), "{name}: {told:?}");
+    }
     Ok(())
 }
 

@@ -31,12 +31,27 @@ pub struct Bound {
 struct Generation {
     number: u64,
     session: Option<Arc<dyn Session>>,
+    /// That of a runtime which never got ready, and why its processes are to be ended: it is never called, only parted with.
+    stillborn: Option<(Arc<dyn Session>, Goodbye)>,
     /// How the runtime ended, once it has.
     exit: Option<Exit>,
     /// What ended it, where it wasn't the runtime.
     why: Option<Fault>,
     /// Its processes, each with the news of its end.
     processes: Vec<Process>,
+}
+
+impl Generation {
+    fn new(number: u64) -> Self {
+        Self { number, session: None, stillborn: None, exit: None, why: None, processes: Vec::new() }
+    }
+
+    /// It ends. Whom to part with, of which processes, and why where that is known already.
+    fn end(&mut self) -> (Option<Arc<dyn Session>>, Vec<Process>, Option<Goodbye>) {
+        self.number += 1;
+        let (stillborn, why) = self.stillborn.take().unzip();
+        (self.session.take().or(stillborn), std::mem::take(&mut self.processes), why)
+    }
 }
 
 /// A process, by its group, and the news of its end.
@@ -83,7 +98,7 @@ impl Live {
             parts,
             sandbox,
             bound: OnceLock::new(),
-            generation: Mutex::new(Generation { number: 0, session: None, exit: None, why: None, processes: Vec::new() }),
+            generation: Mutex::new(Generation::new(0)),
             ice: tokio::sync::Mutex::new(false),
             change: tokio::sync::Mutex::new(()),
             init: Mutex::new(None),
@@ -119,7 +134,7 @@ impl Live {
     pub fn next_generation(&self) -> u64 {
         self.output.renew();
         let mut generation = lock(&self.generation);
-        *generation = Generation { number: generation.number + 1, session: None, exit: None, why: None, processes: Vec::new() };
+        *generation = Generation::new(generation.number + 1);
         generation.number
     }
 
@@ -140,6 +155,13 @@ impl Live {
         let mut generation = lock(&self.generation);
         if generation.number == number {
             generation.session = Some(session);
+        }
+    }
+    /// The runtime of a generation will never be ready. What runs beside it hears why when the generation ends.
+    pub fn set_stillborn(&self, number: u64, session: Arc<dyn Session>, why: Goodbye) {
+        let mut generation = lock(&self.generation);
+        if generation.number == number {
+            generation.stillborn = Some((session, why));
         }
     }
     /// The session and the number of its generation, while its processes live.
@@ -191,13 +213,12 @@ impl Live {
     /// its session fails with `fault`, afterwards. Returns when they are dead, whoever killed them.
     pub async fn end_generation(&self, number: u64, fault: Fault) -> Result<(), Fault> {
         let _alone = self.change.lock().await;
-        let (session, processes) = {
+        let (session, processes, _) = {
             let mut generation = lock(&self.generation);
             if generation.number != number {
                 return Ok(());
             }
-            generation.number += 1;
-            (generation.session.take(), std::mem::take(&mut generation.processes))
+            generation.end()
         };
         self.output.drain();
         if let Some(session) = &session {
@@ -279,9 +300,9 @@ impl Live {
     pub async fn bury(&self) {
         let (session, processes, why) = {
             let mut generation = lock(&self.generation);
-            generation.number += 1;
-            let why = if generation.exit.is_some() { Goodbye::Failure } else { Goodbye::Spindown };
-            (generation.session.take(), std::mem::take(&mut generation.processes), why)
+            let otherwise = if generation.exit.is_some() { Goodbye::Failure } else { Goodbye::Spindown };
+            let (session, processes, why) = generation.end();
+            (session, processes, why.unwrap_or(otherwise))
         };
         if let Some(session) = session {
             session.close(Fault::new(Cause::Exited, "the instance was removed"));

@@ -9,7 +9,7 @@ use model::{
     Cause, Fault, InstanceId, Mono, RevisionId, Unit,
     limits::SECRETS_PER_FUNCTION_BYTES_MAX,
     log::Line,
-    ports::{Contract, Runtime, Session, Slots, StartPlan},
+    ports::{Contract, Goodbye, Opening, Runtime, Session, Slots, StartPlan},
     sandbox::{Exit, Group, Mount, ProcSpec, Spec},
     secret::SecretState,
 };
@@ -177,26 +177,33 @@ impl Engine {
         if others.is_empty() {
             self.launch(live, number, runtime, tell.clone()).await?;
         }
-        let mut opening = contract.open(live.link(), Some(unit.clone()), live.host.clone());
         let mut over = std::pin::pin!(tokio::time::sleep(budget));
-        let session = loop {
-            tokio::select! {
-                biased;
-                session = &mut opening => break session?,
-                Some((group, exit)) = ended.recv() => match tokio::time::timeout(LAST_WORDS, opening).await {
-                    Ok(Err(fault)) => return Err(fault),
-                    _ if group == Group::Runtime => return Err(exit_fault(exit)),
-                    _ => return Err(crash(exit)),
-                },
-                _ = async { begins.as_mut().expect("only where there is one").await }, if begins.is_some() => {
-                    begins = None;
-                    self.launch(live, number, runtime, tell.clone()).await?;
-                }
-                () = &mut over => {
-                    return Err(Fault::new(Cause::Timeout, format!("initialisation took longer than {budget:?}")));
+        let Opening { session, mut ready } = contract.open(live.link(), Some(unit.clone()), live.host.clone()).await?;
+        let initialised = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    ready = &mut ready => return ready,
+                    Some((group, exit)) = ended.recv() => match tokio::time::timeout(LAST_WORDS, ready).await {
+                        Ok(Err(fault)) => return Err(fault),
+                        _ if group == Group::Runtime => return Err(exit_fault(exit)),
+                        _ => return Err(crash(exit)),
+                    },
+                    _ = async { begins.as_mut().expect("only where there is one").await }, if begins.is_some() => {
+                        begins = None;
+                        self.launch(live, number, runtime, tell.clone()).await?;
+                    }
+                    () = &mut over => {
+                        return Err(Fault::new(Cause::Timeout, format!("initialisation took longer than {budget:?}")));
+                    }
                 }
             }
         };
+        if let Err(fault) = initialised.await {
+            let why = if fault.cause == Cause::Timeout { Goodbye::Timeout } else { Goodbye::Failure };
+            live.set_stillborn(number, session, why);
+            return Err(fault);
+        }
         live.output.initialised();
         live.set_session(number, session.clone());
         Ok(session)

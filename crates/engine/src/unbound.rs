@@ -140,7 +140,7 @@ async fn start(engine: &Arc<Engine>, contract: &'static str, tier: Tier, runtime
     engine.launch(&live, number, runtime, tell).await?;
     let session = tokio::select! {
         biased;
-        session = contract.open(live.link(), None, live.host.clone()) => session?,
+        session = async { contract.open(live.link(), None, live.host.clone()).await?.finish().await } => session?,
         exit = ended.recv() => return Err(crate::start::exit_fault(exit.map_or(Exit::Gone, |e| e.1))),
         () = tokio::time::sleep(START_TIMEOUT) => return Err(Fault::internal(format!("no sign of life within {START_TIMEOUT:?}"))),
     };

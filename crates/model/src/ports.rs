@@ -320,13 +320,23 @@ pub trait Contract: Send + Sync {
         let _ = unit;
         Err("this contract starts every instance with its code".into())
     }
-    /// Talk to what was started; returns when it is ready for a call, or for [`Session::bind`] when there is no unit yet.
-    fn open(
-        &self,
-        access: Arc<dyn Link>,
-        unit: Option<Arc<Unit>>,
-        host: Arc<dyn Host>,
-    ) -> Fut<'_, Result<Arc<dyn Session>, Fault>>;
+    /// Talk to what was started; returns as soon as it can be heard, which is before it is ready.
+    fn open(&self, access: Arc<dyn Link>, unit: Option<Arc<Unit>>, host: Arc<dyn Host>) -> Fut<'_, Result<Opening, Fault>>;
+}
+
+/// A session whose runtime initialises. What runs beside it may be told of the end already.
+pub struct Opening {
+    pub session: Arc<dyn Session>,
+    /// Resolves when it is ready for a call, or for [`Session::bind`] when there is no unit yet, or why it never will be.
+    pub ready: Fut<'static, Result<(), Fault>>,
+}
+
+impl Opening {
+    /// The session, once it is ready.
+    pub async fn finish(self) -> Result<Arc<dyn Session>, Fault> {
+        self.ready.await?;
+        Ok(self.session)
+    }
 }
 
 /// What a contract may put into an instance's environment.

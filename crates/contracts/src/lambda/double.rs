@@ -7,7 +7,7 @@ use model::{
     TenantId, Unit,
     catalog::{LogSettings, Settings},
     event::{Head, Trigger},
-    ports::{Contract, Host, InstanceFacts, Link, Listener, Request, Response, Runtime, Session, Slots},
+    ports::{Contract, Host, InstanceFacts, Link, Listener, Opening, Request, Response, Runtime, Session, Slots},
     sandbox::{Endpoint, Network, Tier},
 };
 use std::{
@@ -156,7 +156,12 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self { port: listener.local_addr().unwrap().port(), link: Arc::new(TcpLink(Mutex::new(Some(listener)))) }
     }
+    /// The session, once its runtime is ready.
     pub async fn open(&self, unit: Option<Unit>) -> Result<Arc<dyn Session>, Fault> {
+        self.opening(unit).await?.finish().await
+    }
+    /// The session before that.
+    pub async fn opening(&self, unit: Option<Unit>) -> Result<Opening, Fault> {
         Lambda::at(self.port).open(self.link.clone(), unit.map(Arc::new), Arc::new(Platform)).await
     }
     /// A runtime that has asked for its first event, and the session.

@@ -32,7 +32,7 @@ pub use routes::ROUTES;
 
 use model::{
     Fault, Fut, Unit,
-    ports::{Contract, Host, InstanceFacts, Link, Runtime, Session, StartPlan},
+    ports::{Contract, Host, InstanceFacts, Link, Opening, Runtime, StartPlan},
 };
 use std::sync::Arc;
 
@@ -70,12 +70,7 @@ impl Contract for Lambda {
         can_bind(unit)
     }
 
-    fn open(
-        &self,
-        access: Arc<dyn Link>,
-        unit: Option<Arc<Unit>>,
-        host: Arc<dyn Host>,
-    ) -> Fut<'_, Result<Arc<dyn Session>, Fault>> {
+    fn open(&self, access: Arc<dyn Link>, unit: Option<Arc<Unit>>, host: Arc<dyn Host>) -> Fut<'_, Result<Opening, Fault>> {
         Box::pin(session::open(self.port, access, unit, host))
     }
 }

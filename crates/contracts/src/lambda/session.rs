@@ -10,7 +10,7 @@ use super::{
 };
 use model::{
     Cause, Event, Fault, Fut, Unit,
-    ports::{Beside, Goodbye, Host, InstanceFacts, Link, Session, SessionCall, SlotEnd, Slots},
+    ports::{Beside, Goodbye, Host, InstanceFacts, Link, Opening, Session, SessionCall, SlotEnd, Slots},
     sandbox::Endpoint,
 };
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -44,7 +44,7 @@ pub(super) async fn open(
     access: Arc<dyn Link>,
     unit: Option<Arc<Unit>>,
     host: Arc<dyn Host>,
-) -> Result<Arc<dyn Session>, Fault> {
+) -> Result<Opening, Fault> {
     let listener = access
         .listen(&Endpoint::Tcp(port))
         .await
@@ -55,8 +55,10 @@ pub(super) async fn open(
     state.extensions = unit.and_then(|unit| Extensions::expecting(extensions::external(&unit)));
     let core = Arc::new(Core { state: Mutex::new(state), host, link: access, port });
     let serving = server::serve(core.clone(), listener);
-    initialised.await.unwrap_or_else(|_| Err(gone()))?;
-    Ok(Arc::new(LambdaSession { core, _serving: serving }))
+    Ok(Opening {
+        session: Arc::new(LambdaSession { core, _serving: serving }),
+        ready: Box::pin(async { initialised.await.unwrap_or_else(|_| Err(gone())) }),
+    })
 }
 
 fn gone() -> Fault {

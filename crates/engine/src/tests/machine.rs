@@ -3,7 +3,7 @@
 use model::{
     Cause, Fault, Fut, InstanceId,
     ports::{Backend, Capacity, Instance, Link, Listener, Proc},
-    sandbox::{Endpoint, Exit, Group, Limits, Measured, Mount, ProcSpec, Spec, Tier},
+    sandbox::{Endpoint, Exit, Group, Limits, Measured, Mount, ProcSpec, Signal, Spec, Tier},
 };
 use std::{
     fs::File,
@@ -105,6 +105,12 @@ impl Instance for Sandbox {
             self.0.machine.note("kill-group", self.0.number);
             Ok(())
         })
+    }
+    fn signal(&self, _: Group, signal: Signal) -> Fut<'_, Result<(), Fault>> {
+        if signal == Signal::Kill {
+            self.0.exit(Exit::Signal(9));
+        }
+        Box::pin(async { Ok(()) })
     }
     fn attach(&self, _: Vec<Mount>, _: Limits) -> Fut<'_, Result<(), Fault>> {
         Box::pin(async { Ok(()) })

@@ -136,6 +136,8 @@ impl Rig {
             inits: Mutex::default(),
             always: Mutex::new(|| Init::Ready(Duration::ZERO)),
             slots: Mutex::new(Slots::One),
+            beside: Mutex::default(),
+            goodbyes: Arc::default(),
             handed: sender,
         });
         let mut config = pools::tests::config(4096);

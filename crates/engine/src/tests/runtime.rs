@@ -4,7 +4,9 @@ use bytes::Bytes;
 use model::{
     Event, Failed, Fault, Fut, Reply, ReplyBody, ReplyHead, Unit,
     event::FunctionError,
-    ports::{Contract, Host, InstanceFacts, Link, Runtime, Session, SessionCall, SlotEnd, Slots, StartPlan},
+    ports::{
+        Beside, Contract, Goodbye, Host, InstanceFacts, Link, Opening, Runtime, Session, SessionCall, SlotEnd, Slots, StartPlan,
+    },
     sandbox::{Group, ProcSpec},
 };
 use std::{
@@ -27,6 +29,9 @@ pub struct Scripted {
     /// After the script's end.
     pub always: Mutex<fn() -> Init>,
     pub slots: Mutex<Slots>,
+    pub beside: Mutex<Beside>,
+    /// What sessions were told of their end, and until when.
+    pub goodbyes: Arc<Mutex<Vec<(Goodbye, u64)>>>,
     pub handed: mpsc::UnboundedSender<Handed>,
 }
 
@@ -39,17 +44,20 @@ impl Contract for Scripted {
             ProcSpec { argv: vec!["run".into()], env: Vec::new(), cwd: "/".into(), group: Group::Runtime, log_frames_env: None };
         Ok(StartPlan { processes: vec![process], mounts: Vec::new(), listens: Vec::new() })
     }
-    fn open(&self, _: Arc<dyn Link>, _: Option<Arc<Unit>>, _: Arc<dyn Host>) -> Fut<'_, Result<Arc<dyn Session>, Fault>> {
+    fn open(&self, _: Arc<dyn Link>, _: Option<Arc<Unit>>, _: Arc<dyn Host>) -> Fut<'_, Result<Opening, Fault>> {
         let init = self.inits.lock().unwrap().pop_front().unwrap_or_else(|| self.always.lock().unwrap()());
-        Box::pin(async move {
+        let ready = async move {
             match init {
                 Init::Ready(after) => tokio::time::sleep(after).await,
                 Init::Fails(fault) => return Err(fault),
                 Init::Hangs => std::future::pending().await,
             }
-            let (handed, slots) = (self.handed.clone(), *self.slots.lock().unwrap());
-            Ok(Arc::new(Talk { slots, handed, calls: Arc::default() }) as Arc<dyn Session>)
-        })
+            Ok(())
+        };
+        let (handed, slots) = (self.handed.clone(), *self.slots.lock().unwrap());
+        let (beside, goodbyes) = (self.beside.lock().unwrap().clone(), self.goodbyes.clone());
+        let session = Arc::new(Talk { slots, beside, goodbyes, handed, calls: Arc::default() });
+        Box::pin(async { Ok(Opening { session, ready: Box::pin(ready) }) })
     }
 }
 
@@ -62,6 +70,8 @@ struct Watchers {
 
 struct Talk {
     slots: Slots,
+    beside: Beside,
+    goodbyes: Arc<Mutex<Vec<(Goodbye, u64)>>>,
     handed: mpsc::UnboundedSender<Handed>,
     calls: Calls,
 }
@@ -137,5 +147,11 @@ impl Session for Talk {
             let _ = watchers.free.send(SlotEnd::Spent(fault.message.clone()));
         }
         calls.1 = Some(fault);
+    }
+    fn beside(&self) -> Beside {
+        self.beside.clone()
+    }
+    fn goodbye(&self, why: Goodbye, deadline_ms: u64) {
+        self.goodbyes.lock().unwrap().push((why, deadline_ms));
     }
 }

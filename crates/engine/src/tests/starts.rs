@@ -6,6 +6,7 @@ use super::{
 };
 use model::{
     Cause, Fault, RevisionId, Unit,
+    ports::{Beside, Goodbye},
     sandbox::Exit,
     secret::{SecretState, SecretUse},
 };
@@ -46,6 +47,35 @@ async fn a_failed_initialisation_is_told_to_one_caller_in_its_own_words_and_reco
     assert!(record.usage.init.is_some() && record.steps.sandbox_us >= 20_000 && record.steps.run_us == 0, "{record:?}");
     assert!(records.len() == 3 && records.iter().all(|r| r.usage.init.is_some()));
     assert!(rig.lines().contains(&"REPORT Error(\"Runtime.Unknown\")".to_owned()));
+    rig.assert_nothing_leaks().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_beside_a_runtime_that_never_gets_ready_hears_why() {
+    let mut rig = Rig::new().await;
+    *rig.contract.beside.lock().unwrap() = Beside { budget: 2 * SECOND, ..Beside::default() };
+    rig.contract.inits.lock().unwrap().extend([broken(), Init::Hangs, Init::Hangs, Init::Hangs]);
+    let told = rig.contract.goodbyes.clone();
+    let take = || std::mem::take(&mut *told.lock().unwrap());
+
+    let (before, deadline) = (rig.engine.parts.clock.wall_ms(), 2000);
+    assert_eq!(text(rig.call().await.unwrap().0), "init-failed: no module");
+    tokio::time::sleep(MS).await;
+    assert_eq!(take(), [(Goodbye::Failure, before + deadline)]);
+
+    let call = rig.call();
+    tokio::time::sleep(SECOND / 10).await;
+    rig.machine.boxes.lock().unwrap().last().unwrap().exit(Exit::Code(3));
+    assert_eq!(text(call.await.unwrap().0), "exited: the runtime exited with status 3");
+    tokio::time::sleep(MS).await;
+    assert_eq!(take().iter().map(|t| t.0).collect::<Vec<_>>(), [Goodbye::Failure]);
+
+    // Both tries, the first before the second begins.
+    let call = rig.call();
+    assert!(text(call.await.unwrap().0).starts_with("timeout: initialisation took longer than"));
+    tokio::time::sleep(MS).await;
+    assert_eq!(take().iter().map(|t| t.0).collect::<Vec<_>>(), [Goodbye::Timeout, Goodbye::Timeout]);
+    rig.round().await;
     rig.assert_nothing_leaks().await;
 }
 

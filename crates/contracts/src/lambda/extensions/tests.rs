@@ -3,7 +3,7 @@
 use crate::lambda::double::*;
 use model::{
     Package, Unit,
-    ports::{Contract, Goodbye, SessionCall, SlotEnd},
+    ports::{Contract, Goodbye, Opening, SessionCall, SlotEnd},
     sandbox::Group,
 };
 use std::time::Duration;
@@ -74,6 +74,26 @@ async fn an_instance_is_ready_and_a_call_over_when_runtime_and_extensions_are() 
     session.goodbye(Goodbye::Spindown, 1234);
     let told: serde_json::Value = serde_json::from_slice(&watcher.got().await.body).unwrap();
     assert_eq!(told, serde_json::json!({ "eventType": "SHUTDOWN", "shutdownReason": "spindown", "deadlineMs": 1234 }));
+}
+
+#[tokio::test]
+async fn an_extension_whose_runtime_fails_to_initialise_can_be_told_of_the_end() {
+    let (unit, _folder) = with_extension("watcher");
+    let bench = Bench::new().await;
+    let (mut runtime, mut watcher) = (Client::connect(bench.port).await, Client::connect(bench.port).await);
+    let Opening { session, ready } = bench.opening(Some(unit)).await.unwrap();
+    assert!(session.beside().budget.is_zero(), "nobody has registered yet");
+    let me = register(&mut watcher, "watcher", r#""SHUTDOWN""#).await;
+    let failed = runtime.ask("POST", "/2018-06-01/runtime/init/error", "", br#"{"errorMessage":"no module"}"#).await;
+    assert_eq!((failed.status, ready.await.unwrap_err().cause), (202, model::Cause::InitFailed));
+    let beside = session.beside();
+    assert_eq!((beside.budget, beside.waits), (Duration::from_secs(2), vec![Group::Extension("watcher".into())]));
+    session.close(model::Fault::internal("the instance was removed"));
+    session.goodbye(Goodbye::Failure, 1234);
+    // It was still busy with its own preparations, and asks for its first event only now.
+    watcher.send("GET", NEXT, &me, b"").await;
+    let told: serde_json::Value = serde_json::from_slice(&watcher.got().await.body).unwrap();
+    assert_eq!(told, serde_json::json!({ "eventType": "SHUTDOWN", "shutdownReason": "failure", "deadlineMs": 1234 }));
 }
 
 /// One batch as a subscriber over HTTP reads it, answered.
