@@ -345,8 +345,8 @@ impl Engine {
             for qualifier in function.concurrency.provisioned.keys() {
                 let Ok(unit) = catalog::resolve(&function, Some(qualifier), || 1.0) else { continue };
                 observed.provisioned_ready.insert(qualifier.clone(), state.pools.provisioned_ready(unit.revision));
-                if state.pools.provisioned_failed(unit.revision) {
-                    observed.provisioned_failed.insert(qualifier.clone());
+                if let Some(why) = state.pools.not_kept(unit.revision) {
+                    observed.provisioned_failed.insert(qualifier.clone(), why);
                 }
             }
         }

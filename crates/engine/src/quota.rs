@@ -1,4 +1,4 @@
-//! What tenants may have of the engine: calls per second, calls at a time, events that wait. Looked up in a map that is replaced
+//! What tenants may have of the engine: calls per second, calls at a time, events that wait or are dead letters. Looked up in a map that is replaced
 //! whole, as what is held is; it has no entry for a tenant whose calls are not limited by time.
 
 use crate::Engine;
@@ -11,7 +11,7 @@ pub struct TenantLimits {
     pub concurrency: u32,
     /// Calls and accepted events per second; nothing where these are not limited.
     pub calls: Option<Arc<Rate>>,
-    /// Events that wait.
+    /// Events that wait and dead letters.
     pub events: u64,
 }
 
@@ -48,7 +48,7 @@ impl Engine {
         })
     }
 
-    /// How many events of a tenant may wait.
+    /// How many events of a tenant may wait or be dead letters.
     pub(crate) fn events_max(&self, tenant: &TenantId) -> u64 {
         self.quotas.load().events.get(tenant).copied().unwrap_or(u64::MAX)
     }

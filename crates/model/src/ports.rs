@@ -123,8 +123,18 @@ pub struct Observed {
     pub running: usize,
     /// Ready instances that provisioned concurrency keeps, by qualifier.
     pub provisioned_ready: std::collections::BTreeMap<Arc<str>, u32>,
-    /// Qualifiers whose provisioned instances could not be initialised.
-    pub provisioned_failed: std::collections::BTreeSet<Arc<str>>,
+    /// Qualifiers whose provisioned instances are not all started, and why.
+    pub provisioned_failed: std::collections::BTreeMap<Arc<str>, NotKept>,
+}
+
+/// Why instances that are to be kept ready are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotKept {
+    /// They could not be initialised.
+    Init,
+    /// They would take more than the platform keeps ready altogether.
+    TooLarge,
 }
 
 #[derive(Clone, Debug, serde::Serialize)]

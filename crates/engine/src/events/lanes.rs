@@ -20,7 +20,7 @@ struct One {
     /// Something may be due.
     hungry: bool,
     paused: bool,
-    queued: u64,
+    kept: u64,
     in_flight: usize,
     /// In a row, without an attempt that reached user code.
     strikes: u32,
@@ -37,8 +37,8 @@ pub struct Lanes {
     /// Whose turn was last, and the last one of each tenant.
     last: Option<TenantId>,
     last_of: BTreeMap<TenantId, FunctionName>,
-    /// Events that wait, of each tenant that has any.
-    queued: BTreeMap<TenantId, u64>,
+    /// Events that wait and dead letters, of each tenant that has any.
+    kept: BTreeMap<TenantId, u64>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -108,27 +108,27 @@ impl Lanes {
         lanes(behind).take_while(own.clone()).chain(lanes(from).take_while(own))
     }
 
-    /// So many events of a lane wait now.
-    pub fn count(&mut self, lane: &Lane, queued: u64) {
+    /// So many events of a lane wait or are dead letters now.
+    pub fn count(&mut self, lane: &Lane, kept: u64) {
         let before = match self.all.get_mut(lane) {
-            Some(one) => std::mem::replace(&mut one.queued, queued),
-            None if queued == 0 => return,
+            Some(one) => std::mem::replace(&mut one.kept, kept),
+            None if kept == 0 => return,
             None => {
-                self.all.entry(lane.clone()).or_default().queued = queued;
+                self.all.entry(lane.clone()).or_default().kept = kept;
                 0
             }
         };
-        let sum = self.queued.get(&lane.tenant).copied().unwrap_or(0).saturating_sub(before) + queued;
+        let sum = self.kept.get(&lane.tenant).copied().unwrap_or(0).saturating_sub(before) + kept;
         if sum == 0 {
-            self.queued.remove(&lane.tenant);
+            self.kept.remove(&lane.tenant);
         } else {
-            self.queued.insert(lane.tenant.clone(), sum);
+            self.kept.insert(lane.tenant.clone(), sum);
         }
     }
 
-    /// How many events of a tenant wait.
-    pub fn queued(&self, tenant: &TenantId) -> u64 {
-        self.queued.get(tenant).copied().unwrap_or(0)
+    /// How many events of a tenant wait or are dead letters.
+    pub fn kept(&self, tenant: &TenantId) -> u64 {
+        self.kept.get(tenant).copied().unwrap_or(0)
     }
 
     fn sleep(&self, now: Mono, wall_ms: u64) -> Option<Duration> {
@@ -250,17 +250,17 @@ mod tests {
     }
 
     #[test]
-    fn events_that_wait_are_summed_for_each_tenant() {
+    fn events_that_are_kept_are_summed_for_each_tenant() {
         let mut lanes = Lanes::new(1);
         let other = Lane { tenant: "other".into(), function: "a".into() };
-        for (lane, queued) in [(&lane("a"), 5), (&lane("b"), 2), (&other, 9), (&lane("a"), 3)] {
-            lanes.count(lane, queued);
+        for (lane, kept) in [(&lane("a"), 5), (&lane("b"), 2), (&other, 9), (&lane("a"), 3)] {
+            lanes.count(lane, kept);
             lanes.changed(lane, false);
         }
-        assert_eq!((lanes.queued(&"t".into()), lanes.queued(&"other".into())), (5, 9));
+        assert_eq!((lanes.kept(&"t".into()), lanes.kept(&"other".into())), (5, 9));
         lanes.count(&lane("a"), 0);
         lanes.forget(&lane("a"));
-        assert_eq!((lanes.queued(&"t".into()), lanes.queued(&"nobody".into())), (2, 0));
+        assert_eq!((lanes.kept(&"t".into()), lanes.kept(&"nobody".into())), (2, 0));
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Events {
         match self.queue.lane(lane) {
             Some(view) => {
                 let mut lanes = self.lock();
-                lanes.count(lane, view.queued);
+                lanes.count(lane, view.queued + view.dead);
                 lanes.changed(lane, view.paused);
             }
             None => {
@@ -133,13 +133,14 @@ impl Events {
             .await
     }
 
-    /// Whether one more event of a tenant may wait. What was acknowledged a moment ago is counted a moment later.
+    /// Whether one more event of a tenant may be kept. Dead letters count: a function that always fails would fill the disk with
+    /// them, and what counts is no more when it has become one. What was acknowledged a moment ago is counted a moment later.
     fn room(&self, tenant: &TenantId) -> Result<(), Fault> {
         let most = self.engine.events_max(tenant);
-        if self.lock().queued(tenant) < most {
+        if self.lock().kept(tenant) < most {
             return Ok(());
         }
-        Err(Fault::new(Cause::Throttled, format!("{most} events of the account wait, as many as it may have"))
+        Err(Fault::new(Cause::Throttled, format!("{most} events of the account wait or are dead letters, as many as it may have: drive dead letters again or purge them"))
             .detail("queued")
             .retry_after(Duration::from_secs(1)))
     }

@@ -36,6 +36,8 @@ impl<W> Pools<W> {
         pool.starting -= 1;
         pool.pace.started(took);
         pool.free.push(id);
+        // A start less is under way.
+        self.wishes_open = true;
         self.serve(revision, id, now);
         // It may have fewer slots than its unit let expect.
         self.scale(revision, now);
@@ -164,6 +166,7 @@ impl<W> Pools<W> {
             self.memory_leaving -= inst.reserved_bytes;
         }
         self.memory_used -= inst.reserved_bytes;
+        self.wishes_open = true;
         self.idle.remove(&(inst.idle_since, id));
         self.warm.remove(&(inst.idle_since, id));
         if let Some(pool) = self.pools.get_mut(&inst.revision) {
@@ -187,6 +190,7 @@ impl<W> Pools<W> {
         let Some(pool) = self.pools.get(&revision) else { return };
         if pool.members == 0 && pool.waiting.is_empty() && pool.provisioned_wanted == 0 {
             self.turns.remove(&pool.unit.tenant, revision);
+            self.wishes.remove(&pool.unit.tenant, revision);
             if pool.deferred {
                 self.deferred.retain(|(_, r)| *r != revision);
             }

@@ -9,16 +9,14 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Ask for a turn; asking twice changes nothing.
-    pub fn join(&mut self, tenant: &TenantId, pool: RevisionId) {
+    /// Ask for a turn; asking twice changes nothing. `false`: it had asked.
+    pub fn join(&mut self, tenant: &TenantId, pool: RevisionId) -> bool {
         match self.ring.iter_mut().find(|t| t.0 == *tenant) {
-            Some((_, pools)) => {
-                if !pools.contains(&pool) {
-                    pools.push_back(pool);
-                }
-            }
+            Some((_, pools)) if pools.contains(&pool) => return false,
+            Some((_, pools)) => pools.push_back(pool),
             None => self.ring.push_back((tenant.clone(), VecDeque::from([pool]))),
         }
+        true
     }
 
     pub fn remove(&mut self, tenant: &TenantId, pool: RevisionId) {

@@ -10,16 +10,19 @@
 //! - What a start needs is reserved before it begins and given back when nothing of the instance is left.
 //! - Pools that want a start and can't have one take turns: tenants first, then the pools of a tenant. A pool that holds more than
 //!   its fair share gives an instance up when somebody else is waiting for room.
+//! - What is only kept ready comes after every call that waits, evicts nobody, and has a bounded part of the room ([`KEPT_PART`]).
 
 mod admission;
 mod lifecycle;
 mod line;
 mod pace;
+mod ready;
 mod scale;
 #[cfg(test)]
 pub(crate) mod tests;
 mod view;
 
+pub use ready::KEPT_PART;
 pub use view::View;
 
 use crate::keepalive::{Arrivals, KeepAlive};
@@ -186,7 +189,12 @@ pub struct Pools<W> {
     deferred: BTreeSet<(Mono, RevisionId)>,
     /// Something came to rest since this was last asked.
     rested: bool,
+    /// Calls that wait for a start.
     turns: Turns,
+    /// Starts that no call waits for.
+    wishes: Turns,
+    /// Something changed since the wishes were last looked at that may let one be fulfilled.
+    wishes_open: bool,
     starts: usize,
     memory_used: u64,
     /// Part of `memory_used` that is being given back.
@@ -209,6 +217,8 @@ impl<W> Pools<W> {
             deferred: BTreeSet::new(),
             rested: false,
             turns: Turns::default(),
+            wishes: Turns::default(),
+            wishes_open: false,
             starts: 0,
             memory_used: 0,
             memory_leaving: 0,

@@ -5,7 +5,7 @@ use model::{InstanceId, Mono, RevisionId, Unit, ports::Slots};
 use std::{sync::Arc, time::Duration};
 
 impl<W> Pools<W> {
-    /// How many more instances the pool wants than it has or is getting.
+    /// How many more instances the pool's calls want than are starting for them.
     fn wanted(&self, revision: RevisionId, now: Mono) -> u32 {
         let Some(pool) = self.pools.get(&revision) else { return 0 };
         let waiting = u32::try_from(pool.waiting.len()).unwrap_or(u32::MAX);
@@ -16,24 +16,24 @@ impl<W> Pools<W> {
         };
         let for_calls = waiting.div_ceil(slots).saturating_sub(pool.starting);
         // With several calls on one instance, how long one takes says nothing of when its slot is free.
-        let for_calls = match pool.waiting.front() {
+        match pool.waiting.front() {
             Some((.., since)) if slots == 1 && now.since(*since) < pool.pace.patience() => {
                 for_calls.saturating_sub(pool.busy.saturating_mul(pool.pace.ahead()))
             }
             // Or the first has waited for as long as a start takes: the function is slower than it was.
             _ => for_calls,
-        };
-        let for_provision = match pool.provisioned_failed || now < pool.provisioned_not_before {
-            true => 0,
-            false => pool.provisioned_wanted.saturating_sub(pool.provisioned_have),
-        };
-        for_calls.max(for_provision)
+        }
     }
 
     /// Start what the pool wants, as far as there is room; the rest waits for its turn.
     pub(super) fn scale(&mut self, revision: RevisionId, now: Mono) {
+        let wished = self.wish(revision, now);
         if self.wanted(revision, now) == 0 {
-            return self.defer(revision, now);
+            self.defer(revision, now);
+            if wished {
+                self.feed(now);
+            }
+            return;
         }
         let Some(tenant) = self.pools.get(&revision).map(|p| p.unit.tenant.clone()) else { return };
         self.turns.join(&tenant, revision);
@@ -69,10 +69,11 @@ impl<W> Pools<W> {
     /// Other numbers of the operator's from now on.
     pub fn adjust(&mut self, change: impl FnOnce(&mut super::Config), now: Mono) {
         change(&mut self.config);
+        self.wishes_open = true;
         self.feed(now);
     }
 
-    /// Give turns until nobody wants one or there is no room.
+    /// Give turns until nobody wants one or there is no room. What no call waits for comes after all calls.
     pub(super) fn feed(&mut self, now: Mono) {
         while !self.turns.is_empty() && self.starts < self.config.starts_max {
             let Some(revision) = self.turns.next() else { return };
@@ -84,21 +85,24 @@ impl<W> Pools<W> {
                 self.turns.unget(&unit.tenant, revision);
                 return;
             }
-            self.start(&unit, now);
+            let provisioned = self.keeps_another(&unit, now);
+            self.start(&unit, provisioned, now);
             if self.wanted(revision, now) > 0 {
                 self.turns.join(&unit.tenant, revision);
             }
         }
+        if self.wishes_open && self.turns.is_empty() {
+            self.keep_ready(now);
+        }
     }
 
-    fn start(&mut self, unit: &Arc<Unit>, now: Mono) {
+    pub(super) fn start(&mut self, unit: &Arc<Unit>, provisioned: bool, now: Mono) {
         let (id, reserved_bytes) = (InstanceId::random(), self.need(unit));
         self.memory_used += reserved_bytes;
         self.starts += 1;
         let pool = self.pools.get_mut(&unit.revision).expect("a pool asked for this start");
         pool.starting += 1;
         pool.members += 1;
-        let provisioned = !pool.provisioned_failed && pool.provisioned_have < pool.provisioned_wanted;
         if provisioned {
             pool.provisioned_have += 1;
         }
@@ -118,10 +122,13 @@ impl<W> Pools<W> {
         self.actions.push(Action::Start { id, revision: unit.revision, provisioned });
     }
 
+    pub(super) fn fits(&self, need: u64) -> bool {
+        self.memory_used + need <= self.config.memory_bytes && self.instances.len() < self.config.instances_max
+    }
+
     /// Whether there is room for one more; where there is none, the longest idle instances are let go.
     fn make_room(&mut self, need: u64) -> bool {
-        let fits = |s: &Self| s.memory_used + need <= s.config.memory_bytes && s.instances.len() < s.config.instances_max;
-        if fits(self) {
+        if self.fits(need) {
             return true;
         }
         let leaving = self.instances.values().filter(|i| i.phase == Phase::Leaving).count();
@@ -229,44 +236,6 @@ impl<W> Pools<W> {
         }
         self.sweep(revision);
         self.feed(now);
-    }
-
-    /// Keep this many instances of a unit ready.
-    pub fn provision(&mut self, unit: &Arc<Unit>, wanted: u32, now: Mono) {
-        if self.pools.get(&unit.revision).map_or(0, |p| p.provisioned_wanted) == wanted {
-            return;
-        }
-        let pool = self.pool(unit);
-        pool.provisioned_wanted = wanted;
-        pool.provisioned_failed = false;
-        if wanted > 0 {
-            pool.retired = false;
-        }
-        let surplus = pool.provisioned_have.saturating_sub(wanted);
-        let mut dropped = 0;
-        for inst in self.instances.values_mut().filter(|i| i.revision == unit.revision && i.provisioned) {
-            if dropped == surplus {
-                break;
-            }
-            inst.provisioned = false;
-            dropped += 1;
-        }
-        self.pool(unit).provisioned_have -= dropped;
-        self.rested |= dropped > 0;
-        self.scale(unit.revision, now);
-        // What is not kept any more may make room for others.
-        self.feed(now);
-        self.sweep(unit.revision);
-    }
-
-    /// Provisioned instances of a revision that could serve right now or are serving.
-    pub fn provisioned_ready(&self, revision: RevisionId) -> u32 {
-        let of = |i: &&Inst| i.revision == revision && i.provisioned && i.phase == Phase::Ready;
-        u32::try_from(self.instances.values().filter(of).count()).unwrap_or(u32::MAX)
-    }
-
-    pub fn provisioned_failed(&self, revision: RevisionId) -> bool {
-        self.pools.get(&revision).is_some_and(|p| p.provisioned_failed)
     }
 
     fn keep(&self, revision: RevisionId) -> Duration {

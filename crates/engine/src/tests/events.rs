@@ -1,13 +1,16 @@
 //! Events in simulated time: attempts, pauses, ends, and what holds them up.
 
 use super::rig::{MS, Rig, SECOND};
-use crate::events::{Events, Outcomes};
+use crate::{
+    TenantLimits,
+    events::{Events, Outcomes},
+};
 use bytes::Bytes;
 use model::{
     Cause, Fault,
     catalog::{Destination, EventRule},
     ports::Queue,
-    queue::{Accept, EventView, Finished, Lane, NewEvent, Settled, Stage, Why},
+    queue::{Accept, Control, EventView, Finished, Lane, NewEvent, Settled, Stage, Why},
 };
 use std::{sync::Arc, time::Duration};
 use testkit::queue::MemoryQueue;
@@ -342,4 +345,32 @@ async fn events_of_a_function_that_is_gone_are_ended_at_the_start_and_its_name_i
     let of = |id| all.iter().find(|view| view.id == id).map(|view| (view.stage, view.why));
     assert_eq!(of(orphan), Some((Stage::DeadLettered, Some(Why::Deleted))));
     assert_eq!(of(kept), Some((Stage::Queued, None)));
+}
+
+// A function that fails on every event fills nobody's disk: what it leaves counts until its owner clears it away
+#[tokio::test(start_paused = true)]
+async fn dead_letters_count_against_the_tenants_quota_until_they_are_purged() {
+    let mut rig = Rig::new().await;
+    let (events, queue) = events(&rig, 10).await;
+    rig.deploy(|f| drop(f.events.insert("".into(), EventRule { attempts_max: 1, ..EventRule::DEFAULT })));
+    let limits = TenantLimits { concurrency: 1000, calls: None, events: 3 };
+    rig.engine.limit(&[("t".into(), limits)].into());
+    for _ in 0..3 {
+        accept(&rig, &events, "{}").await;
+        rig.handed().await.report("Boom");
+        tokio::time::sleep(SECOND).await;
+    }
+    assert!(queue.all().iter().all(|e| e.stage == Stage::DeadLettered));
+    let refused = events.accept(rig.target(), Accept::default()).await.unwrap_err();
+    assert_eq!((refused.cause, refused.detail.as_deref()), (Cause::Throttled, Some("queued")));
+    assert!(refused.message.contains("dead letters"), "{}", refused.message);
+    assert_eq!(queue.redrive(&one(&queue).lane, Some(one(&queue).id), 1_000_000).await.unwrap(), 1);
+    rig.handed().await.finish("at last");
+    tokio::time::sleep(SECOND).await;
+    accept(&rig, &events, "{}").await;
+    rig.handed().await.report("Boom");
+    tokio::time::sleep(SECOND).await;
+    assert!(events.accept(rig.target(), Accept::default()).await.is_err(), "full again");
+    queue.control(&one(&queue).lane, Control::PurgeDead).await.unwrap();
+    accept(&rig, &events, "{}").await;
 }

@@ -8,6 +8,7 @@ use crate::aws::{
     names::{Group, LATEST, all_digits},
     rows::{self, AliasRow, FunctionRow, Provisioned},
 };
+use model::ports::NotKept;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -184,24 +185,24 @@ fn clash(op: &Op, name: &str, qualifier: &str, version: &str, row: &FunctionRow)
     Ok(())
 }
 
+const TOO_LARGE: &str = "The requested provisioned concurrency needs more memory or instances than this platform keeps ready. Request less, or lower the function's MemorySize.";
+
 fn shown(op: &Op, name: &str, qualifier: &str, config: &Provisioned) -> Map<String, Value> {
     let observed = op.asked.platform().observed(&op.asked.tenant, name);
     let ready = observed.provisioned_ready.get(qualifier).copied().unwrap_or(0).min(config.requested);
-    let failed = observed.provisioned_failed.contains(qualifier);
-    let status = if ready >= config.requested {
-        "READY"
-    } else if failed {
-        "FAILED"
-    } else {
-        "IN_PROGRESS"
+    let (status, reason) = match observed.provisioned_failed.get(qualifier) {
+        _ if ready >= config.requested => ("READY", None),
+        Some(NotKept::Init) => ("FAILED", Some("FUNCTION_ERROR_INIT_FAILURE")),
+        Some(NotKept::TooLarge) => ("FAILED", Some(TOO_LARGE)),
+        None => ("IN_PROGRESS", None),
     };
     let mut out = Map::new();
     out.insert("RequestedProvisionedConcurrentExecutions".into(), config.requested.into());
     out.insert("AvailableProvisionedConcurrentExecutions".into(), ready.into());
     out.insert("AllocatedProvisionedConcurrentExecutions".into(), ready.into());
     out.insert("Status".into(), status.into());
-    if status == "FAILED" {
-        out.insert("StatusReason".into(), "FUNCTION_ERROR_INIT_FAILURE".into());
+    if let Some(reason) = reason {
+        out.insert("StatusReason".into(), reason.into());
     }
     out.insert("LastModified".into(), stamp(config.modified_ms).into());
     out

@@ -276,10 +276,10 @@ fn a_failed_wish_for_ready_instances_is_kept_and_not_tried_again_until_it_change
     w.gone(0);
     w.pools.provision(&kept, 3, w.now);
     w.act();
-    assert_eq!((w.starts, w.starting.len(), w.pools.provisioned_failed(kept.revision)), (3, 0, true), "the same wish again");
+    assert_eq!((w.starts, w.starting.len(), w.pools.not_kept(kept.revision)), (3, 0, Some(NotKept::Init)), "the same wish again");
     w.pools.provision(&kept, 2, w.now);
     w.act();
-    assert_eq!((w.starts, w.starting.len(), w.pools.provisioned_failed(kept.revision)), (4, 1, false), "another wish");
+    assert_eq!((w.starts, w.starting.len(), w.pools.not_kept(kept.revision)), (4, 1, None), "another wish");
     w.ready(0, 1);
     w.pools.provision(&kept, 0, w.now);
     w.act();

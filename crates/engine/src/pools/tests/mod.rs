@@ -1,6 +1,7 @@
 //! The pools under a fair environment that a test drives by hand, with everything that must hold checked after every step.
 
 mod hours;
+mod ready;
 mod sequences;
 
 use super::*;
@@ -8,7 +9,7 @@ use crate::keepalive::KeepAlive;
 use model::{
     Package,
     catalog::{LogSettings, Settings},
-    ports::Slots,
+    ports::{NotKept, Slots},
     sandbox::{Network, Tier},
 };
 use std::collections::BTreeMap;
@@ -311,7 +312,12 @@ impl World {
 
     pub fn assert_nothing_left(&self) {
         assert_eq!((self.pools.instances(), self.pools.memory_used()), (0, 0), "something was kept");
-        assert!(self.pools.pools.is_empty() && self.pools.turns.is_empty() && self.pools.idle.is_empty());
+        assert!(
+            self.pools.pools.is_empty()
+                && self.pools.turns.is_empty()
+                && self.pools.wishes.is_empty()
+                && self.pools.idle.is_empty()
+        );
         assert!(self.pools.functions.values().all(|f| f.admitted == 0));
     }
 }
