@@ -2,7 +2,7 @@
 //! directory; events that were acknowledged are never touched.
 
 use super::{
-    EVENTS, QUEUE, ROWS,
+    EVENTS, PACKAGES, QUEUE, ROWS,
     examine::{Flaw, Place, verify},
     known, salvage,
 };
@@ -50,8 +50,16 @@ pub fn repair(dir: &Path, key: &Source, dry: bool, volatile: bool) -> Result<Rep
         false => Some(Directory::open_damaged(&dir, volatile)?),
     };
     let mut databases = Vec::new();
-    for flaw in verify(&dir, key)?.flaws {
+    let flaws = verify(&dir, key)?.flaws;
+    // What can't be opened can't be judged: with the keys back, less may be damaged than it seems.
+    let keyless = flaws.iter().any(|flaw| matches!(flaw.place, Some(Place::Keys)));
+    for flaw in flaws {
         match &flaw.place {
+            Some(Place::Keys) => repair.left.push(format!("{}: {}", flaw.what, flaw.detail)),
+            Some(place) if keyless && !matches!(place, Place::Format(_)) => {
+                let first = "nothing is taken out while keys is missing; restore that first";
+                repair.left.push(format!("{} {}: {}; {first}", flaw.kind, flaw.what, flaw.detail));
+            }
             Some(Place::Row { tenant, kind, name }) => {
                 let does = format!("take it out of {ROWS}, and keep it in {DAMAGED}");
                 repair.step(&flaw, does, dry, || take_row(&dir, tenant, kind, name))?;
@@ -116,10 +124,14 @@ impl Repair {
 }
 
 fn shelf(dir: &Path) -> Result<PathBuf, Error> {
-    use std::os::unix::fs::DirBuilderExt;
     let shelf = dir.join(DAMAGED);
-    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&shelf).map_err(Error::io("create", &shelf))?;
+    make(&shelf)?;
     Ok(shelf.join(uuid::Uuid::new_v4().to_string()))
+}
+
+fn make(folder: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder).map_err(Error::io("create", folder))
 }
 
 /// Kept before it goes.
@@ -165,8 +177,12 @@ fn save(dir: &Path, name: &str, tables: &[salvage::Table], make: &str) -> Result
 }
 
 fn take_package(dir: &Path, place: &Path) -> Result<(), Error> {
-    let digest = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let shelf = shelf(dir)?.with_extension(digest);
+    // Below the same two names, so that whose it was stays known.
+    let own = place.strip_prefix(dir.join(PACKAGES)).map_err(|_| Error::refused(place, "it is no package", "leave it there"))?;
+    let shelf = shelf(dir)?.join(own);
+    if let Some(folder) = shelf.parent() {
+        make(folder)?;
+    }
     std::fs::rename(place, &shelf).map_err(Error::io("move", place))?;
     directory::sync_folder(place.parent().unwrap_or(dir)).map_err(Error::io("sync the folder of", place))
 }
