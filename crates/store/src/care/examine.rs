@@ -23,6 +23,8 @@ const FLAWS_MAX: usize = 1000;
 /// A log that is being written may be seen half written; it is looked at once more after this.
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);
 
+const SHELF_HELD: &str = "a repair has put things aside there, and no code is collected while it holds any; deploy or restore what is \
+                          still needed, then move them out of the directory";
 const KEYS_MISSING: &str = "it is missing, and things here are sealed by a key in it; restore it from a backup";
 
 #[derive(Clone, Debug, Serialize)]
@@ -103,6 +105,9 @@ pub fn verify(dir: &Path, key: &Source) -> Result<Report, Error> {
     secrets(&dir, &content, &mut report)?;
     files::segments_of(&dir, &mut report);
     files::audit(&dir, &mut report);
+    if directory::shelf_holds(&dir) {
+        report.note(format!("{}: {SHELF_HELD}", directory::SHELF));
+    }
     Ok(report)
 }
 

@@ -1,8 +1,9 @@
 //! Mending what can be mended without losing anything that is whole. What is taken out is kept in the folder `damaged` of the
-//! directory; events that were acknowledged are never touched.
+//! directory. An event that was acknowledged stays where it is, unless nobody can tell any more whose it is: then it is kept there too,
+//! and named.
 
 use super::{
-    EVENTS, PACKAGES, QUEUE, ROWS,
+    BODIES, EVENTS, PACKAGES, QUEUE, ROWS,
     examine::{Flaw, Place, verify},
     known, salvage,
 };
@@ -28,7 +29,7 @@ pub struct Repair {
     pub left: Vec<String>,
 }
 
-const DAMAGED: &str = "damaged";
+const DAMAGED: &str = directory::SHELF;
 
 /// Say what would mend the directory, and do it unless `dry`. Refused while a platform uses it. `key` as for [`verify`].
 pub fn repair(dir: &Path, key: &Source, dry: bool, volatile: bool) -> Result<Repair, Error> {
@@ -84,7 +85,9 @@ pub fn repair(dir: &Path, key: &Source, dry: bool, volatile: bool) -> Result<Rep
                 // A page that is damaged is told in many lines.
                 if !databases.contains(&name) {
                     let does = format!("put what can be read of it into a new one, and keep it in {DAMAGED}");
-                    repair.step(&flaw, does, dry, || save(&dir, &name, tables, &make))?;
+                    let mut left = Vec::new();
+                    repair.step(&flaw, does, dry, || Ok(left = save(&dir, &name, tables, &make)?))?;
+                    repair.left.extend(left);
                     databases.push(name);
                 }
             }
@@ -129,7 +132,7 @@ fn shelf(dir: &Path) -> Result<PathBuf, Error> {
     Ok(shelf.join(uuid::Uuid::new_v4().to_string()))
 }
 
-fn make(folder: &Path) -> Result<(), Error> {
+pub(super) fn make(folder: &Path) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder).map_err(Error::io("create", folder))
 }
@@ -166,14 +169,19 @@ fn replaced(flaw: &Flaw) -> &'static str {
     }
 }
 
-/// A database in a damaged one's place, with all that can be read of that.
-fn save(dir: &Path, name: &str, tables: &[salvage::Table], make: &str) -> Result<(), Error> {
+/// A database in a damaged one's place, with all that can be read of that; gives what had to be left out.
+fn save(dir: &Path, name: &str, tables: &[salvage::Table], make: &str) -> Result<Vec<String>, Error> {
     let (old, new) = (dir.join(name), dir.join("staging").join(uuid::Uuid::new_v4().to_string()));
     let saved = salvage::salvage(&old, &new, tables, make)?;
     for (table, count) in saved {
         tracing::info!("{count} rows of the table {table} of {name} were saved");
     }
-    salvage::exchange(&shelf(dir)?, &old, &new)
+    let left = match name.ends_with(EVENTS) {
+        true => salvage::put_aside(&new, &dir.join(QUEUE).join(BODIES), &shelf(dir)?)?,
+        false => Vec::new(),
+    };
+    salvage::exchange(&shelf(dir)?, &old, &new)?;
+    Ok(left)
 }
 
 fn take_package(dir: &Path, place: &Path) -> Result<(), Error> {

@@ -189,3 +189,35 @@ fn without_its_keys_a_sealed_directory_is_not_judged_and_nothing_of_it_is_moved(
     let shelves = fs::read_dir(path.join("damaged")).unwrap().map(|e| e.unwrap().path());
     assert_eq!(shelves.filter(|shelf| shelf.join(&own).join("archive.sealed").exists()).count(), 1);
 }
+
+// F18
+#[test]
+fn code_of_a_row_that_a_repair_took_out_stays_while_the_shelf_holds_the_row() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("state");
+    let store = open(&path);
+    let package = wait(store.packages().put_zip(&tenant(), zip(&[Item::stored("a", "x")]).into())).unwrap();
+    let body = format!("{{\"digest\":\"{}\"}}", package.digest());
+    let put = Write::Put { key: Key::new(&tenant(), KIND, "a"), body: body.into(), expect: Expect::Any };
+    wait(store.resources().commit(vec![put])).unwrap();
+    drop(store);
+    let rows = rusqlite::Connection::open(path.join("rows.db")).unwrap();
+    rows.execute("UPDATE rows SET crc = crc + 1 WHERE kind = ?", [KIND]).unwrap();
+    drop(rows);
+    let key = crate::seal::Source::File(path.with_extension("key"));
+    assert_eq!(care::repair(&path, &key, false, true).unwrap().steps.len(), 1);
+    let cleaned = || {
+        let options = Options {
+            packages: crate::options::PackageLimits { unreferenced_for: Duration::ZERO, ..Default::default() },
+            ..Options::default()
+        };
+        let store = Store::open(&path, options, Hand::new()).unwrap();
+        store.maintain(&std::collections::HashSet::new(), &|| ()).unwrap().packages.packages
+    };
+    assert_eq!(cleaned(), 0);
+    let notes = care::verify(&path, &key).unwrap().notes;
+    assert!(notes.iter().any(|note| note.starts_with("damaged: ") && note.contains("no code is collected")), "{notes:?}");
+    fs::rename(path.join("damaged"), home.path().join("away")).unwrap();
+    assert_eq!(cleaned(), 1);
+    assert!(care::verify(&path, &key).unwrap().notes.is_empty());
+}
