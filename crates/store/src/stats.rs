@@ -1,6 +1,6 @@
 //! What is kept, how long, and what of it was lost: for `myna status`, and for the cleaning that runs now and then.
 
-use crate::{Collected, Error, Options, Store};
+use crate::{Collected, Error, Options, Store, directory};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use model::TenantId;
 use serde::Serialize;
@@ -59,8 +59,9 @@ impl Store {
     pub fn maintain(&self, in_use: &HashSet<(TenantId, Arc<str>)>, goes_on: &dyn Fn()) -> Result<Maintained, Error> {
         let mut live = self.referenced();
         live.extend(in_use.iter().cloned());
-        // A row that can't be read names packages, too.
-        let packages = if self.damaged.is_empty() { self.packages.collect(&live, goes_on)? } else { Collected::default() };
+        // A row that can't be read names packages, too; so does one that a repair took out.
+        let known = self.damaged.is_empty() && !directory::shelf_holds(self.directory.path());
+        let packages = if known { self.packages.collect(&live, goes_on)? } else { Collected::default() };
         goes_on();
         let audit_bytes = self.audit.retain()?;
         goes_on();

@@ -23,6 +23,10 @@ const FLAWS_MAX: usize = 1000;
 /// A log that is being written may be seen half written; it is looked at once more after this.
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);
 
+const SHELF_HELD: &str = "a repair has put things aside there, and no code is collected while it holds any; deploy or restore what is \
+                          still needed, then move them out of the directory";
+const KEYS_MISSING: &str = "it is missing, and things here are sealed by a key in it; restore it from a backup";
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Flaw {
     /// `row`, `package`, `code`, `reference`, `queue`, `event`, `log`, `audit`, `file`.
@@ -50,6 +54,8 @@ pub(super) enum Place {
     Rows,
     Events,
     Format(u32),
+    /// The file of keys, without which nobody can tell what is whole.
+    Keys,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -91,10 +97,7 @@ pub fn verify(dir: &Path, key: &Source) -> Result<Report, Error> {
     if let Some((format, detail)) = format {
         report.found(Flaw { kind: "file", what: "FORMAT".into(), detail, place: Some(Place::Format(format)) });
     }
-    let content = match dir.join(KEYS).exists() {
-        false => Some(Seal::off()),
-        true => Seal::open(&dir, key).inspect_err(|error| report.note(format!("what is sealed was not opened: {error}"))).ok(),
-    };
+    let content = content(&dir, key, &mut report);
     let wanted = all_rows(&dir, &content, &mut report);
     all_packages(&dir, &content, &wanted, &mut report)?;
     let followed = index(&dir, &content, &mut report);
@@ -102,7 +105,22 @@ pub fn verify(dir: &Path, key: &Source) -> Result<Report, Error> {
     secrets(&dir, &content, &mut report)?;
     files::segments_of(&dir, &mut report);
     files::audit(&dir, &mut report);
+    if directory::shelf_holds(&dir) {
+        report.note(format!("{}: {SHELF_HELD}", directory::SHELF));
+    }
     Ok(report)
+}
+
+fn content(dir: &Path, key: &Source, report: &mut Report) -> Content {
+    if directory::sealed_without_keys(dir).is_some() {
+        let place = Some(Place::Keys);
+        report.found(Flaw { kind: "file", what: KEYS.into(), detail: KEYS_MISSING.into(), place });
+        return None;
+    }
+    match dir.join(KEYS).exists() {
+        false => Some(Seal::off()),
+        true => Seal::open(dir, key).inspect_err(|error| report.note(format!("what is sealed was not opened: {error}"))).ok(),
+    }
 }
 
 /// Where packages are wanted: by tenant's folder and digest, the rows that do.

@@ -1,8 +1,9 @@
 //! Mending what can be mended without losing anything that is whole. What is taken out is kept in the folder `damaged` of the
-//! directory; events that were acknowledged are never touched.
+//! directory. An event that was acknowledged stays where it is, unless nobody can tell any more whose it is: then it is kept there too,
+//! and named.
 
 use super::{
-    EVENTS, QUEUE, ROWS,
+    BODIES, EVENTS, PACKAGES, QUEUE, ROWS,
     examine::{Flaw, Place, verify},
     known, salvage,
 };
@@ -28,7 +29,7 @@ pub struct Repair {
     pub left: Vec<String>,
 }
 
-const DAMAGED: &str = "damaged";
+const DAMAGED: &str = directory::SHELF;
 
 /// Say what would mend the directory, and do it unless `dry`. Refused while a platform uses it. `key` as for [`verify`].
 pub fn repair(dir: &Path, key: &Source, dry: bool, volatile: bool) -> Result<Repair, Error> {
@@ -50,8 +51,16 @@ pub fn repair(dir: &Path, key: &Source, dry: bool, volatile: bool) -> Result<Rep
         false => Some(Directory::open_damaged(&dir, volatile)?),
     };
     let mut databases = Vec::new();
-    for flaw in verify(&dir, key)?.flaws {
+    let flaws = verify(&dir, key)?.flaws;
+    // What can't be opened can't be judged: with the keys back, less may be damaged than it seems.
+    let keyless = flaws.iter().any(|flaw| matches!(flaw.place, Some(Place::Keys)));
+    for flaw in flaws {
         match &flaw.place {
+            Some(Place::Keys) => repair.left.push(format!("{}: {}", flaw.what, flaw.detail)),
+            Some(place) if keyless && !matches!(place, Place::Format(_)) => {
+                let first = "nothing is taken out while keys is missing; restore that first";
+                repair.left.push(format!("{} {}: {}; {first}", flaw.kind, flaw.what, flaw.detail));
+            }
             Some(Place::Row { tenant, kind, name }) => {
                 let does = format!("take it out of {ROWS}, and keep it in {DAMAGED}");
                 repair.step(&flaw, does, dry, || take_row(&dir, tenant, kind, name))?;
@@ -76,7 +85,9 @@ pub fn repair(dir: &Path, key: &Source, dry: bool, volatile: bool) -> Result<Rep
                 // A page that is damaged is told in many lines.
                 if !databases.contains(&name) {
                     let does = format!("put what can be read of it into a new one, and keep it in {DAMAGED}");
-                    repair.step(&flaw, does, dry, || save(&dir, &name, tables, &make))?;
+                    let mut left = Vec::new();
+                    repair.step(&flaw, does, dry, || Ok(left = save(&dir, &name, tables, &make)?))?;
+                    repair.left.extend(left);
                     databases.push(name);
                 }
             }
@@ -116,10 +127,14 @@ impl Repair {
 }
 
 fn shelf(dir: &Path) -> Result<PathBuf, Error> {
-    use std::os::unix::fs::DirBuilderExt;
     let shelf = dir.join(DAMAGED);
-    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&shelf).map_err(Error::io("create", &shelf))?;
+    make(&shelf)?;
     Ok(shelf.join(uuid::Uuid::new_v4().to_string()))
+}
+
+pub(super) fn make(folder: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder).map_err(Error::io("create", folder))
 }
 
 /// Kept before it goes.
@@ -154,19 +169,28 @@ fn replaced(flaw: &Flaw) -> &'static str {
     }
 }
 
-/// A database in a damaged one's place, with all that can be read of that.
-fn save(dir: &Path, name: &str, tables: &[salvage::Table], make: &str) -> Result<(), Error> {
+/// A database in a damaged one's place, with all that can be read of that; gives what had to be left out.
+fn save(dir: &Path, name: &str, tables: &[salvage::Table], make: &str) -> Result<Vec<String>, Error> {
     let (old, new) = (dir.join(name), dir.join("staging").join(uuid::Uuid::new_v4().to_string()));
     let saved = salvage::salvage(&old, &new, tables, make)?;
     for (table, count) in saved {
         tracing::info!("{count} rows of the table {table} of {name} were saved");
     }
-    salvage::exchange(&shelf(dir)?, &old, &new)
+    let left = match name.ends_with(EVENTS) {
+        true => salvage::put_aside(&new, &dir.join(QUEUE).join(BODIES), &shelf(dir)?)?,
+        false => Vec::new(),
+    };
+    salvage::exchange(&shelf(dir)?, &old, &new)?;
+    Ok(left)
 }
 
 fn take_package(dir: &Path, place: &Path) -> Result<(), Error> {
-    let digest = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let shelf = shelf(dir)?.with_extension(digest);
+    // Below the same two names, so that whose it was stays known.
+    let own = place.strip_prefix(dir.join(PACKAGES)).map_err(|_| Error::refused(place, "it is no package", "leave it there"))?;
+    let shelf = shelf(dir)?.join(own);
+    if let Some(folder) = shelf.parent() {
+        make(folder)?;
+    }
     std::fs::rename(place, &shelf).map_err(Error::io("move", place))?;
     directory::sync_folder(place.parent().unwrap_or(dir)).map_err(Error::io("sync the folder of", place))
 }

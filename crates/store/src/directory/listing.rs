@@ -44,3 +44,14 @@ pub(crate) fn folder_bytes(folder: &Path) -> u64 {
     };
     entries.flatten().map(bytes).sum()
 }
+
+/// Whether repair has put anything aside. A shelf that can't be read may hold something.
+pub(crate) fn shelf_holds(directory: &Path) -> bool {
+    match std::fs::read_dir(directory.join(SHELF)) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
+/// Where repair keeps what it takes out.
+pub(crate) const SHELF: &str = "damaged";

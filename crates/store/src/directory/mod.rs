@@ -8,8 +8,8 @@ mod listing;
 mod lock;
 mod together;
 
-pub(crate) use listing::{empty, folder_bytes, two_levels};
-pub(crate) use together::{format_of_rows, is_database};
+pub(crate) use listing::{SHELF, empty, folder_bytes, shelf_holds, two_levels};
+pub(crate) use together::{format_of_rows, is_database, sealed_without_keys};
 
 use crate::{
     Error,

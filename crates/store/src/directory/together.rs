@@ -1,7 +1,7 @@
 //! Files that are there together or not at all. One that is missing beside the others was lost: making a new one in its place would
 //! begin a directory that has forgotten what it held, and retention would take the rest.
 
-use super::{FORMAT, FORMAT_FILE, open_private};
+use super::{FORMAT, FORMAT_FILE, open_private, two_levels};
 use crate::{
     Error,
     seal::{self, KEYS_FILE},
@@ -13,6 +13,8 @@ use std::{
 };
 
 const ROWS: &str = "rows.db";
+/// What a package's archive is called where it is sealed.
+const SEALED: &str = "archive.sealed";
 /// SQLite, Database File Format, section 1.3: what a file begins with, and where `user_version` stands.
 const SQLITE: &[u8; 16] = b"SQLite format 3\0";
 const USER_VERSION_AT: usize = 60;
@@ -35,9 +37,7 @@ pub(super) fn check(path: &Path) -> Result<(), Error> {
         return Err(Error::damaged(rows, format!("{what}, and {} is there", beside.display()), HINT));
     }
     let keys = path.join(KEYS_FILE);
-    if missing(&keys)
-        && let Some(sealed) = sealed(path)
-    {
+    if let Some(sealed) = sealed_without_keys(path) {
         let what = format!("it is missing, and {} was sealed by a key in it", sealed.display());
         return Err(Error::damaged(keys, what, "restore it from a backup: without it nothing in this directory can be read"));
     }
@@ -65,13 +65,26 @@ fn kept(path: &Path) -> Option<PathBuf> {
         .or_else(|| any("queue", |name| name == "events.db" || name.ends_with(".seg")))
 }
 
+/// Something that is sealed, where the keys that it was sealed by are missing.
+pub(crate) fn sealed_without_keys(path: &Path) -> Option<PathBuf> {
+    if !missing(&path.join(KEYS_FILE)) {
+        return None;
+    }
+    sealed_secret(path).or_else(|| sealed_archive(path))
+}
+
 /// A secret that is sealed: the first things that a directory has.
-fn sealed(path: &Path) -> Option<PathBuf> {
+fn sealed_secret(path: &Path) -> Option<PathBuf> {
     let is_sealed = |path: &PathBuf| {
         let mut head = [0; seal::OVERHEAD];
         open_private(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && seal::is_sealed(&head)
     };
     fs::read_dir(path.join("secrets")).ok()?.flatten().map(|e| e.path()).find(is_sealed)
+}
+
+fn sealed_archive(path: &Path) -> Option<PathBuf> {
+    let places = two_levels(&path.join("packages")).ok()?;
+    places.into_iter().map(|(_, _, place)| place.join(SEALED)).find(|archive| !missing(archive))
 }
 
 /// The format that the rows say that they have, where there are any and this build reads them.

@@ -286,8 +286,14 @@ impl LogState {
             freed += group.retain(&self.limits, now).map_err(Error::io("clean up", group.folder.path()))?;
         }
         while self.bytes() > self.limits.total_bytes_max {
-            let largest = self.groups.values_mut().max_by_key(|group| group.folder.bytes());
-            let Some(group) = largest else { break };
+            // Whoever has most gives first, so that one tenant's flood takes no other's history.
+            let mut held = BTreeMap::<&TenantId, u64>::new();
+            for (key, group) in &self.groups {
+                *held.entry(&key.0).or_default() += group.folder.bytes();
+            }
+            let Some(tenant) = held.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(tenant, _)| tenant.clone()) else { break };
+            let own = self.groups.iter_mut().filter(|(key, _)| key.0 == tenant).map(|(_, group)| group);
+            let Some(group) = own.max_by_key(|group| group.folder.bytes()) else { break };
             match group.remove_oldest().map_err(Error::io("clean up", group.folder.path()))? {
                 0 => break,
                 bytes => freed += bytes,

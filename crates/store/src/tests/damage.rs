@@ -130,3 +130,94 @@ fn what_is_missing_beside_the_rest_is_refused_by_name_and_repaired() {
     let store = open_sealed(&path).unwrap();
     assert!(Resources::get(&**store.resources(), &row("b")).is_some());
 }
+
+/// Every file below a folder, with its bytes, but for what opening a directory makes anew.
+fn held(folder: &std::path::Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(held(&entry.path())),
+            false => drop(found.insert(entry.path(), fs::read(entry.path()).unwrap())),
+        }
+    }
+    found
+}
+
+// F17
+#[test]
+fn without_its_keys_a_sealed_directory_is_not_judged_and_nothing_of_it_is_moved() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("state");
+    let store = open_sealed(&path).unwrap();
+    let package = wait(store.packages().put_zip(&tenant(), zip(&[Item::stored("a", "x")]).into())).unwrap();
+    store.directory().secret("access-key", || b"{}".to_vec()).unwrap();
+    let put = Write::Put { key: Key::new(&tenant(), KIND, "a"), body: "{}".into(), expect: Expect::Any };
+    wait(store.resources().commit(vec![put])).unwrap();
+    drop(store);
+    let key = crate::seal::Source::File(path.with_extension("key"));
+    let away = home.path().join("away");
+    fs::rename(path.join("keys"), &away).unwrap();
+    // A secret whose damage would be mended otherwise stays too; so does everything where only an archive shows the seal.
+    fs::write(path.join("secrets/empty"), "").unwrap();
+    let secret = path.join("secrets/access-key");
+    for archive_only in [false, true] {
+        if archive_only {
+            fs::rename(&secret, home.path().join("secret")).unwrap();
+        }
+        let report = care::verify(&path, &key).unwrap();
+        let keys: Vec<_> = report.flaws.iter().filter(|flaw| flaw.what == "keys").map(|flaw| &*flaw.detail).collect();
+        assert_eq!(keys, ["it is missing, and things here are sealed by a key in it; restore it from a backup"]);
+        assert!(report.flaws.iter().all(|flaw| flaw.what == "keys" || flaw.what == "secrets/empty"), "{:?}", report.flaws);
+        let before = held(&path);
+        let repaired = care::repair(&path, &key, false, true).unwrap();
+        assert!(repaired.steps.is_empty() && repaired.left.len() == report.flaws.len(), "{repaired:?}");
+        assert!(repaired.left[0].starts_with("keys: it is missing") && !path.join("damaged").exists(), "{repaired:?}");
+        assert_eq!(held(&path), before);
+        if archive_only {
+            fs::rename(home.path().join("secret"), &secret).unwrap();
+        }
+    }
+    // With the keys back there is one flaw, and all else is whole; what is taken out keeps its owner's name.
+    fs::rename(&away, path.join("keys")).unwrap();
+    let sealed = package.path().parent().unwrap().join("archive.sealed");
+    let mut bytes = fs::read(&sealed).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&sealed, bytes).unwrap();
+    let repaired = care::repair(&path, &key, false, true).unwrap();
+    assert!(repaired.steps.len() == 2 && repaired.left.is_empty(), "{repaired:?}");
+    let own = format!("{}/{}", tenant(), package.digest());
+    let shelves = fs::read_dir(path.join("damaged")).unwrap().map(|e| e.unwrap().path());
+    assert_eq!(shelves.filter(|shelf| shelf.join(&own).join("archive.sealed").exists()).count(), 1);
+}
+
+// F18
+#[test]
+fn code_of_a_row_that_a_repair_took_out_stays_while_the_shelf_holds_the_row() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("state");
+    let store = open(&path);
+    let package = wait(store.packages().put_zip(&tenant(), zip(&[Item::stored("a", "x")]).into())).unwrap();
+    let body = format!("{{\"digest\":\"{}\"}}", package.digest());
+    let put = Write::Put { key: Key::new(&tenant(), KIND, "a"), body: body.into(), expect: Expect::Any };
+    wait(store.resources().commit(vec![put])).unwrap();
+    drop(store);
+    let rows = rusqlite::Connection::open(path.join("rows.db")).unwrap();
+    rows.execute("UPDATE rows SET crc = crc + 1 WHERE kind = ?", [KIND]).unwrap();
+    drop(rows);
+    let key = crate::seal::Source::File(path.with_extension("key"));
+    assert_eq!(care::repair(&path, &key, false, true).unwrap().steps.len(), 1);
+    let cleaned = || {
+        let options = Options {
+            packages: crate::options::PackageLimits { unreferenced_for: Duration::ZERO, ..Default::default() },
+            ..Options::default()
+        };
+        let store = Store::open(&path, options, Hand::new()).unwrap();
+        store.maintain(&std::collections::HashSet::new(), &|| ()).unwrap().packages.packages
+    };
+    assert_eq!(cleaned(), 0);
+    let notes = care::verify(&path, &key).unwrap().notes;
+    assert!(notes.iter().any(|note| note.starts_with("damaged: ") && note.contains("no code is collected")), "{notes:?}");
+    fs::rename(path.join("damaged"), home.path().join("away")).unwrap();
+    assert_eq!(cleaned(), 1);
+    assert!(care::verify(&path, &key).unwrap().notes.is_empty());
+}

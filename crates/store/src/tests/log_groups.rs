@@ -119,3 +119,22 @@ fn a_log_that_is_written_all_the_time_begins_a_file_now_and_then_so_that_what_is
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
     assert_eq!(read(&store, "/busy").len(), 2);
 }
+
+#[test]
+fn a_flood_of_one_tenant_in_many_groups_takes_nothing_of_another_tenants_log() {
+    let home = tempfile::tempdir().unwrap();
+    let limits = LogLimits { segment_bytes: 4_000, total_bytes_max: 60_000, ..LogLimits::default() };
+    let options = Options { logs: limits, ..Options::default() };
+    let store = Store::open(&home.path().join("state"), options, Hand::new()).unwrap();
+    // The largest group of all is the quiet tenant's; the most bytes are the other's.
+    let quiet = stream("/quiet", "s");
+    (0..20).for_each(|n| write(&store, vec![text(&quiet, n, "q".repeat(1000))]));
+    for group in 0..12 {
+        let loud =
+            Arc::new(Stream { tenant: "other".into(), ..Arc::into_inner(stream(&format!("/loud-{group}"), "s")).unwrap() });
+        (0..10).for_each(|n| write(&store, vec![text(&loud, n, "l".repeat(1000))]));
+    }
+    store.maintain(&HashSet::new(), &|| ()).unwrap();
+    assert!(store.stats().logs_bytes <= 60_000, "{:?}", store.stats());
+    assert_eq!(read(&store, "/quiet").len(), 20);
+}
