@@ -207,12 +207,7 @@ pub async fn ready(shared: &Shared, target: &Target) -> Result<(), WireError> {
         return Ok(());
     }
     may_know(shared, target)?;
-    wait_pending(shared, &target.tenant, target.function.as_str(), target.qualifier.as_deref()).await?;
-    if !invocable(shared, target) {
-        // Rows are seen a moment before the catalogue has followed them; whoever writes them answers when it has.
-        shared.commit(Vec::new()).await?;
-    }
-    Ok(())
+    wait_pending(shared, &target.tenant, target.function.as_str(), target.qualifier.as_deref()).await
 }
 
 fn known(shared: &Shared, target: &Target) -> bool {
@@ -302,7 +297,9 @@ pub async fn wait_pending(shared: &Shared, tenant: &TenantId, name: &str, qualif
             }
         }
     };
-    tokio::time::timeout(limits::PENDING_WAIT, wait).await.unwrap_or_else(|_| Err(in_state("Pending")))
+    tokio::time::timeout(limits::PENDING_WAIT, wait).await.unwrap_or_else(|_| Err(in_state("Pending")))?;
+    // Rows are seen a moment before the catalogue has followed them; whoever writes them answers when it has.
+    shared.commit(Vec::new()).await
 }
 
 fn in_state(state: &str) -> WireError {
