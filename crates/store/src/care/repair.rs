@@ -86,7 +86,10 @@ pub fn repair(dir: &Path, key: &Source, dry: bool, volatile: bool) -> Result<Rep
                 if !databases.contains(&name) {
                     let does = format!("put what can be read of it into a new one, and keep it in {DAMAGED}");
                     let mut left = Vec::new();
-                    repair.step(&flaw, does, dry, || Ok(left = save(&dir, &name, tables, &make)?))?;
+                    repair.step(&flaw, does, dry, || {
+                        left = save(&dir, &name, tables, &make)?;
+                        Ok(())
+                    })?;
                     repair.left.extend(left);
                     databases.push(name);
                 }
