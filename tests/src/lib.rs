@@ -33,7 +33,7 @@ pub use clients::{aws_cli, compare, deps, python};
 pub use disk::on_small_disk;
 pub use function::{Answer, Draft, Function};
 pub use http::{Http, Response};
-pub use length::{rounds, scaled};
+pub use length::{rounds, scaled, soaking};
 pub use package::zip;
 pub use platform::{Options, Platform, Ready, binary};
 pub use processes::{kill, soon};

@@ -28,7 +28,7 @@ usage: cargo xtask COMMAND
   spec          writes SPECIFICATION.md's tables from tests/acceptance.toml (--check only compares)
   demo          builds the binary and shows the story on real functions
   bench [ROW…]  Myna beside its frozen references, in one run (--record writes the table into docs/benchmarks.md)
-  soak          the fault tests at their full lengths (--hours N, 2 unless told)
+  soak [NAME]   the fault tests, or the tests whose name contains NAME, at their full lengths (--hours N, 2 unless told)
   dist          release binary, list of licences, checksum, below target/dist
 ";
 
