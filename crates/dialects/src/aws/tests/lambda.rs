@@ -374,6 +374,10 @@ async fn policies_concurrency_tags_and_urls_are_kept_and_reach_the_catalogue() {
     );
     let put = provision("1").await;
     assert_eq!((put.status, &put.json()["Status"]), (202, &json!("IN_PROGRESS")));
+    bench.platform.observed.lock().unwrap().provisioned_failed.insert(Arc::from("1"), model::ports::NotKept::TooLarge);
+    let shown = bench.lambda("GET", "/2019-09-30/functions/f/provisioned-concurrency?Qualifier=1", "").await.json();
+    assert_eq!(shown["Status"], "FAILED");
+    assert!(shown["StatusReason"].as_str().unwrap().contains("more memory or instances than this platform keeps ready"));
     bench.platform.observed.lock().unwrap().provisioned_ready.insert(Arc::from("1"), 2);
     let shown = bench.lambda("GET", "/2019-09-30/functions/f/provisioned-concurrency?Qualifier=1", "").await.json();
     assert_eq!((&shown["Status"], &shown["AvailableProvisionedConcurrentExecutions"]), (&json!("READY"), &json!(2)));
