@@ -35,6 +35,8 @@ pub(crate) struct RecordState {
     resumable: bool,
     /// The newest last.
     recent: VecDeque<Arc<Record>>,
+    /// How many of `recent` are whose.
+    held: HashMap<TenantId, usize>,
     by_function: HashMap<(TenantId, FunctionName), VecDeque<Arc<Record>>>,
     pub(crate) followers: broadcast::Sender<Arc<Record>>,
     pub(crate) lost: u64,
@@ -57,6 +59,7 @@ impl RecordState {
             open: None,
             resumable: true,
             recent: VecDeque::new(),
+            held: HashMap::new(),
             by_function: HashMap::new(),
             followers: broadcast::channel(FOLLOW_RECORDS).0,
             lost: 0,
@@ -107,9 +110,23 @@ impl RecordState {
         if function.len() > PER_FUNCTION {
             function.pop_front();
         }
+        *self.held.entry(record.tenant.clone()).or_default() += 1;
         self.recent.push_back(record);
         if self.recent.len() > self.limits.recent_max {
-            self.recent.pop_front();
+            self.drop_one();
+        }
+    }
+
+    /// The oldest of the tenant that has most, so that one tenant's flood takes nobody else's.
+    fn drop_one(&mut self) {
+        let most = self.held.iter().max_by_key(|(_, count)| **count).map(|(tenant, _)| tenant);
+        let at = most.and_then(|tenant| self.recent.iter().position(|record| record.tenant == *tenant));
+        let Some(gone) = self.recent.remove(at.unwrap_or(0)) else { return };
+        if let Some(count) = self.held.get_mut(&gone.tenant) {
+            *count -= 1;
+            if *count == 0 {
+                self.held.remove(&gone.tenant);
+            }
         }
     }
 
@@ -198,6 +215,7 @@ impl RecordState {
     /// Remove the records of a tenant, on the disk those in segments up to this one: all of them were counted.
     pub(crate) fn forget(&mut self, tenant: &TenantId, last: Option<u32>) -> io::Result<()> {
         self.recent.retain(|record| record.tenant != *tenant);
+        self.held.remove(tenant);
         self.by_function.retain(|(whose, _), _| whose != tenant);
         self.tally.forget(tenant);
         let Some(last) = last else { return Ok(()) };

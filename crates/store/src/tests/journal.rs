@@ -375,3 +375,16 @@ fn a_journal_whose_writer_panics_goes_on_and_one_that_keeps_panicking_is_given_u
     clock.panics.store(0, Ordering::SeqCst);
     drop(store);
 }
+
+#[test]
+fn a_flood_of_one_tenants_calls_pushes_no_other_tenants_records_out_of_memory() {
+    let home = tempfile::tempdir().unwrap();
+    let records = RecordLimits { recent_max: 100, ..RecordLimits::default() };
+    let store = Store::open(&home.path().join("state"), with(LogLimits::default(), records), Hand::new()).unwrap();
+    // More of one function than a function keeps for itself.
+    (0..40).for_each(|n| store.journal().record(record("quiet", n)));
+    (0..1000).for_each(|n| store.journal().record(Record { tenant: "other".into(), ..record("loud", n) }));
+    assert_eq!(store.records().recent(&tenant(), None, 1000).len(), 40);
+    let loud = store.records().recent(&"other".into(), None, 1000);
+    assert_eq!((loud.len(), loud[0].started_ms, loud[59].started_ms), (60, 999, 940));
+}
