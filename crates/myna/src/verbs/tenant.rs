@@ -105,7 +105,7 @@ struct Bounds {
     /// Calls of its functions, accepted events among them: 500/s, or none for no limit.
     #[arg(long, value_name = "N/s", value_parser = rate)]
     call_rate: Option<u32>,
-    /// Events that wait.
+    /// Events that wait, and dead letters.
     #[arg(long, value_name = "N")]
     events: Option<u64>,
 }
