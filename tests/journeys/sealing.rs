@@ -170,6 +170,9 @@ if read(b'"ready"'):
     os.kill(pid, signal.SIGTERM)
 while read(b'\0never\0'):
     pass
+if time.time() >= until:
+    # Nobody is left behind, whatever it waits for.
+    os.kill(pid, signal.SIGKILL)
 status = os.waitpid(pid, 0)[1]
 print(os.waitstatus_to_exitcode(status))
 sys.stdout.write(shown.decode('utf-8', 'replace'))

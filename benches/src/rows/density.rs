@@ -37,8 +37,9 @@ struct Idle {
 }
 
 fn idle(bench: &Bench, count: u32, code: Code) -> anyhow::Result<Idle> {
+    // Half of the instances may be kept ready.
     let config =
-        "[engine]\nmemory_overcommit = 100.0\ninstances_max = 1200\nconcurrency = 2000\nprestarted = 0\nkeep_alive = 600\n";
+        "[engine]\nmemory_overcommit = 100.0\ninstances_max = 2400\nconcurrency = 2000\nprestarted = 0\nkeep_alive = 600\n";
     let myna = Myna::up(bench, config)?;
     deploy::create(&myna, "many", &code.memory(128))?;
     myna.admin("POST", "/2015-03-31/functions/many/versions", b"{}")?;
