@@ -11,6 +11,7 @@ pub const ALL: &[Test] = tests![
     a_tenant_has_no_more_than_its_quota,
     a_tenant_is_whole_after_a_kill_and_gone_after_its_removal,
     another_tenants_secret_is_none,
+    a_layer_of_another_account_counts_as_stored,
 ];
 
 /// The two accounts as clients of AWS's SDK: `a` is the platform's own, `b` the other one.
@@ -526,5 +527,37 @@ return dict(calls=[a.call("f"), b.call("f")], create=create, update=update)
     ensure!(listed.as_array().map(Vec::len) == Some(1), "{listed}");
     ensure!(!myna.cli(&["--tenant", "acme", "secret", "delete", "ours"])?.status.success());
     ensure!(myna.verb(&["secret", "list"])?.as_array().map(Vec::len) == Some(2));
+    Ok(())
+}
+
+// H16
+fn a_layer_of_another_account_counts_as_stored() -> Result<()> {
+    let myna = Platform::start()?;
+    let made = add(&myna, "acme", &["--storage", "2KiB"])?;
+    let made_by_a = "layer = a.lam.publish_layer_version(LayerName='l', Content={'ZipFile': package(x=base64.b64encode(os.urandom(5000)).decode())})['LayerVersionArn']\n\
+         a.lam.add_layer_version_permission(LayerName='l', VersionNumber=1, StatementId='s', Action='lambda:GetLayerVersion', Principal=b.id)\n";
+    let small = "def make(name, **more):\n    \
+         return dict(FunctionName=name, Runtime='python3.11', Role=b.role, Handler='app.handler', Code={'ZipFile': package(app__py='def handler(e, c): return 1')}, **more)\n\
+         stored = lambda: b.lam.get_account_settings()['AccountUsage']['TotalCodeSize']\n";
+    let first = both(
+        &myna,
+        &made,
+        &format!(
+            "{made_by_a}{small}b.lam.create_function(**make('plain'))\nbefore = stored()\nreturn [layer, before, no(b.lam.create_function, **make('more', Layers=[layer])), stored()]"
+        ),
+    )?;
+    ensure!(first[2] == json!(["CodeStorageExceededException", "Code storage limit exceeded."]), "{first}");
+    ensure!(first[1] == first[3] && first[1].as_u64().is_some_and(|n| n < 1024), "{first}");
+    myna.verb(&["tenant", "quota", "acme", "--storage", "1MiB"])?;
+    let layer = &first[0];
+    let then = both(
+        &myna,
+        &made,
+        &format!(
+            "{small}b.lam.create_function(**make('more', Layers=[{layer}]))\none = stored()\nb.lam.create_function(**make('again', Layers=[{layer}]))\nreturn [one, stored()]"
+        ),
+    )?;
+    let (one, two) = (then[0].as_u64().unwrap_or(0), then[1].as_u64().unwrap_or(0));
+    ensure!(one > 3_500 && two - one < 1024, "it counts once, however many functions use it: {first} {then}");
     Ok(())
 }

@@ -95,6 +95,14 @@ return {{'nothing': nothing, 'half': half, 'both': keep('box'), 'other': keep('o
         ensure!(said[which]["Message"].as_str().is_some_and(|m| m.contains(action)), "{which}: {said}");
     }
     ensure!(said["both"] == "kept " && said["kept"] == json!(["a b/c//d+e"]), "{said}");
+    // The upstream knows the operator's key only: for another tenant there is none.
+    let made = myna.verb(&["tenant", "add", "acme"])?;
+    let theirs = myna.boto3(&format!(
+        "s3 = boto3.client('s3', aws_access_key_id={}, aws_secret_access_key={})
+return [refused(s3.list_buckets)['Error']['Code'], refused(s3.get_object, Bucket='box', Key='a b/c//d+e')['Error']['Code']]",
+        made["key"]["access_key_id"], made["key"]["secret_access_key"]
+    ))?;
+    ensure!(theirs == json!(["NotImplementedException", "NotImplementedException"]), "{theirs}");
     drop(moto);
     let gone = myna.boto3("return refused(boto3.client('s3').list_buckets)")?;
     ensure!(gone["ResponseMetadata"]["HTTPStatusCode"] == 503, "{gone}");

@@ -6,7 +6,7 @@
 use super::encode::{self, Entry, Group};
 use crate::{
     options::LogLimits,
-    segments::{Folder, Found, HEAD_BYTES, PREAMBLE_BYTES, Segment, frame, scan},
+    segments::{Folder, Found, Segment, frame, scan, without},
 };
 use model::{
     TenantId,
@@ -223,25 +223,17 @@ impl GroupLog {
         let mut any = false;
         for number in self.folder.segments.keys().copied().collect::<Vec<_>>() {
             let bytes = self.folder.read(number)?;
-            let (mut streams, mut kept, mut some) = (Vec::new(), bytes[..bytes.len().min(PREAMBLE_BYTES)].to_vec(), false);
-            for found in scan(&bytes) {
-                let Found::Record { offset, bytes: record } = found else { continue };
-                let gone = match encode::read(record) {
-                    Some(Entry::Stream(stream)) => {
-                        streams.push(*stream.name == *name);
-                        // Lines name streams by their places: those stay.
-                        false
-                    }
-                    Some(Entry::Line(line)) => streams.get(line.stream).copied().unwrap_or(false),
-                    Some(Entry::Group(_)) | None => false,
-                };
-                some |= gone;
-                if !gone {
-                    let at = offset as usize;
-                    kept.extend_from_slice(&bytes[at..at + HEAD_BYTES + record.len()]);
+            let mut streams = Vec::new();
+            let kept = without(&bytes, |record| match encode::read(record) {
+                Some(Entry::Stream(stream)) => {
+                    streams.push(*stream.name == *name);
+                    // Lines name streams by their places: those stay.
+                    false
                 }
-            }
-            if some {
+                Some(Entry::Line(line)) => streams.get(line.stream).copied().unwrap_or(false),
+                Some(Entry::Group(_)) | None => false,
+            });
+            if let Some(kept) = kept {
                 self.folder.replace(number, &kept)?;
                 any = true;
             }

@@ -9,7 +9,7 @@ pub(crate) use usage::Usage;
 use crate::{
     Error,
     options::RecordLimits,
-    segments::{self, Folder, Found, HEAD_BYTES, PREAMBLE_BYTES, Segment, frame, parts, position, scan},
+    segments::{self, Folder, Found, HEAD_BYTES, Segment, frame, parts, position, scan, without},
 };
 use model::{FunctionName, InvocationId, TenantId, event::Record};
 use std::{
@@ -33,10 +33,10 @@ pub(crate) struct RecordState {
     open: Option<(u32, Segment)>,
     /// The last segment of an earlier life may be gone on with: no record in it would stand before what was counted.
     resumable: bool,
-    /// The newest last.
-    recent: VecDeque<Arc<Record>>,
-    /// How many of `recent` are whose.
-    held: HashMap<TenantId, usize>,
+    /// Of each tenant that has any, the newest last.
+    recent: HashMap<TenantId, VecDeque<Arc<Record>>>,
+    /// How many there are in `recent`.
+    held: usize,
     by_function: HashMap<(TenantId, FunctionName), VecDeque<Arc<Record>>>,
     pub(crate) followers: broadcast::Sender<Arc<Record>>,
     pub(crate) lost: u64,
@@ -58,8 +58,8 @@ impl RecordState {
             folder,
             open: None,
             resumable: true,
-            recent: VecDeque::new(),
-            held: HashMap::new(),
+            recent: HashMap::new(),
+            held: 0,
             by_function: HashMap::new(),
             followers: broadcast::channel(FOLLOW_RECORDS).0,
             lost: 0,
@@ -110,23 +110,17 @@ impl RecordState {
         if function.len() > PER_FUNCTION {
             function.pop_front();
         }
-        *self.held.entry(record.tenant.clone()).or_default() += 1;
-        self.recent.push_back(record);
-        if self.recent.len() > self.limits.recent_max {
+        self.recent.entry(record.tenant.clone()).or_default().push_back(record);
+        self.held += 1;
+        if self.held > self.limits.recent_max {
             self.drop_one();
         }
     }
 
     /// The oldest of the tenant that has most, so that one tenant's flood takes nobody else's.
     fn drop_one(&mut self) {
-        let most = self.held.iter().max_by_key(|(_, count)| **count).map(|(tenant, _)| tenant);
-        let at = most.and_then(|tenant| self.recent.iter().position(|record| record.tenant == *tenant));
-        let Some(gone) = self.recent.remove(at.unwrap_or(0)) else { return };
-        if let Some(count) = self.held.get_mut(&gone.tenant) {
-            *count -= 1;
-            if *count == 0 {
-                self.held.remove(&gone.tenant);
-            }
+        if self.recent.values_mut().max_by_key(|own| own.len()).and_then(VecDeque::pop_front).is_some() {
+            self.held -= 1;
         }
     }
 
@@ -187,8 +181,9 @@ impl RecordState {
     }
 
     pub(crate) fn recent(&self, tenant: &TenantId, function: Option<&str>, limit: usize) -> Vec<Record> {
-        let ours = |r: &&Arc<Record>| r.tenant == *tenant && function.is_none_or(|f| r.function.as_str() == f);
-        let mut found: Vec<Record> = self.recent.iter().rev().filter(ours).take(limit).map(|r| (**r).clone()).collect();
+        let wanted = |r: &&Arc<Record>| function.is_none_or(|f| r.function.as_str() == f);
+        let ours = self.recent.get(tenant).into_iter().flatten().rev();
+        let mut found: Vec<Record> = ours.filter(wanted).take(limit).map(|r| (**r).clone()).collect();
         let own = function.and_then(|f| self.by_function.get(&(tenant.clone(), FunctionName::new(f))));
         // What busier functions have pushed out of the common ring is still in the function's own.
         for record in own.into_iter().flatten().rev().skip(found.len()).take(limit - found.len()) {
@@ -198,8 +193,7 @@ impl RecordState {
     }
 
     pub(crate) fn find(&self, tenant: &TenantId, id: &InvocationId) -> Option<Record> {
-        let wanted = |r: &&Arc<Record>| r.id == *id && r.tenant == *tenant;
-        if let Some(record) = self.recent.iter().rev().find(wanted) {
+        if let Some(record) = self.recent.get(tenant).into_iter().flatten().rev().find(|r| r.id == *id) {
             return Some((**record).clone());
         }
         let older = self.folder.segments.keys().rev();
@@ -214,24 +208,14 @@ impl RecordState {
 
     /// Remove the records of a tenant, on the disk those in segments up to this one: all of them were counted.
     pub(crate) fn forget(&mut self, tenant: &TenantId, last: Option<u32>) -> io::Result<()> {
-        self.recent.retain(|record| record.tenant != *tenant);
-        self.held.remove(tenant);
+        self.held -= self.recent.remove(tenant).map_or(0, |own| own.len());
         self.by_function.retain(|(whose, _), _| whose != tenant);
         self.tally.forget(tenant);
         let Some(last) = last else { return Ok(()) };
         for number in self.folder.segments.range(..=last).map(|(n, _)| *n).collect::<Vec<_>>() {
             let bytes = self.folder.read(number)?;
-            let (mut kept, mut some) = (bytes[..bytes.len().min(PREAMBLE_BYTES)].to_vec(), false);
-            for found in scan(&bytes) {
-                let Found::Record { offset, bytes: record } = found else { continue };
-                let gone = encode::read(record).is_some_and(|r| r.tenant == *tenant);
-                some |= gone;
-                if !gone {
-                    let at = offset as usize;
-                    kept.extend_from_slice(&bytes[at..at + HEAD_BYTES + record.len()]);
-                }
-            }
-            if some {
+            let ours = |record: &[u8]| encode::read(record).is_some_and(|r| r.tenant == *tenant);
+            if let Some(kept) = without(&bytes, ours) {
                 self.folder.replace(number, &kept)?;
             }
         }

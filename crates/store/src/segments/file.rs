@@ -26,6 +26,21 @@ pub(crate) enum Found<'a> {
     },
 }
 
+/// A segment's bytes without the records that are to go, or nothing where none is. What is damaged doesn't stay either.
+pub(crate) fn without(bytes: &[u8], mut goes: impl FnMut(&[u8]) -> bool) -> Option<Vec<u8>> {
+    let (mut kept, mut some) = (bytes[..bytes.len().min(PREAMBLE_BYTES)].to_vec(), false);
+    for found in scan(bytes) {
+        let Found::Record { offset, bytes: record } = found else { continue };
+        if goes(record) {
+            some = true;
+        } else {
+            let at = offset as usize;
+            kept.extend_from_slice(&bytes[at..at + HEAD_BYTES + record.len()]);
+        }
+    }
+    some.then_some(kept)
+}
+
 /// Bytes that may be checked in looking for the next record after damage; beyond it the rest counts as torn.
 const SEARCH_BYTES_MAX: usize = 64 << 20;
 

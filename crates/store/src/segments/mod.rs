@@ -9,7 +9,7 @@ pub(crate) mod code;
 mod file;
 mod folder;
 
-pub(crate) use file::{Found, Segment, frame, preamble, scan};
+pub(crate) use file::{Found, Segment, frame, preamble, scan, without};
 pub(crate) use folder::Folder;
 
 const SUFFIX: &str = ".seg";

@@ -16,7 +16,7 @@ impl Bench {
         let request = http::Request::post("/").header("X-Amz-Target", format!("Logs_20140328.{operation}"));
         self.send(request.body(Bytes::from(body.to_string())).unwrap(), self.platform.root(), "logs").await
     }
-    async fn query(&self, service: &str, form: &str, who: Principal) -> Got {
+    pub(super) async fn query(&self, service: &str, form: &str, who: Principal) -> Got {
         let request = http::Request::post("/").header("Content-Type", "application/x-www-form-urlencoded");
         self.send(request.body(Bytes::from(form.to_owned())).unwrap(), who, service).await
     }

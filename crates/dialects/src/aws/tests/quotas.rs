@@ -4,7 +4,7 @@ use super::{Bench, creation};
 use crate::aws::{fault::WireError, limits, rows};
 use bytes::Bytes;
 use model::{
-    Cause, Expect, Fault, Key, TenantId, Write,
+    Cause, Expect, Fault, Key, Principal, TenantId, Write,
     ports::{Platform, Resources},
 };
 use serde_json::{Value, json};
@@ -63,6 +63,26 @@ async fn h16_a_function_holds_so_many_versions() {
     // A deleted version makes room, and its number is not given again.
     assert_eq!(bench.lambda("DELETE", &format!("{F}/f?Qualifier=7"), "").await.status, 204);
     assert_eq!(bench.json("POST", &format!("{F}/f/versions"), json!({})).await.json()["Version"], (most + 1).to_string());
+}
+
+/// Another account that a role trusts may give itself many sessions of it, and never all that there is room for.
+#[tokio::test]
+async fn h16_sessions_of_other_accounts_leave_room_for_the_roles_own() {
+    let bench = Bench::new().await;
+    let everybody = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}]}"#;
+    let trust: String = everybody.bytes().map(|b| format!("%{b:02X}")).collect();
+    let role = format!("Action=CreateRole&RoleName=r&AssumeRolePolicyDocument={trust}");
+    assert_eq!(bench.query("iam", &role, bench.platform.root()).await.status, 200);
+    let other = || Principal::Root { tenant: TenantId::new("111111111111") };
+    let assume = "Action=AssumeRole&RoleSessionName=mine&RoleArn=arn%3Aaws%3Aiam%3A%3A000000000000%3Arole%2Fr";
+    let first = bench.query("sts", assume, other()).await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    let id = bench.rows().list(&tenant(), rows::SESSION, "", "", 2)[0].key.name.to_string();
+    bench.copy(rows::SESSION, &id, (1..5_000).map(|n| format!("ASIA{n}"))).await;
+    let refused = bench.query("sts", assume, other()).await;
+    assert!(refused.status == 400 && refused.text().contains("Throttling"), "{}", refused.text());
+    let own = bench.query("sts", assume, bench.platform.root()).await;
+    assert_eq!(own.status, 200, "{}", own.text());
 }
 
 /// A full account is no matter of trying again.
