@@ -57,6 +57,7 @@ use std::{
 };
 use store::Store;
 use tenants::Tenants;
+use tokio::net::TcpSocket;
 
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
 /// How often a stopping platform looks for calls that are still running.
@@ -98,9 +99,9 @@ impl Built {
         let mut config = config;
         // Before anything is made: a certificate that can't be used is no reason to leave a directory behind.
         let tls = tls::Tls::load(&config)?;
-        config.listen.at = settled(config.listen.at)?;
-        config.console.at = settled(config.console.at)?;
-        config.metrics = config.metrics.map(settled).transpose()?;
+        let mut addresses = vec![&mut config.listen.at, &mut config.console.at];
+        addresses.extend(config.metrics.as_mut());
+        let held = addresses.into_iter().map(settle).collect::<anyhow::Result<Vec<_>>>()?;
         let config = Arc::new(config);
         let clock = Arc::new(Machine);
         let loops = Loops::new(clock.clone());
@@ -225,6 +226,7 @@ impl Built {
             tls: None,
         }));
         let doors = gateway::open(open)?.watched(&loops);
+        drop(held);
         host.set_sources(metrics::Sources {
             store: store.clone(),
             engine: engine.clone(),
@@ -343,12 +345,21 @@ fn same_mode(store: &Store, no_auth: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An address whose port is known: 0 becomes a free one.
-fn settled(address: std::net::SocketAddr) -> anyhow::Result<std::net::SocketAddr> {
+/// Port 0 becomes a free one, which nobody else is given while the socket is held. It doesn't listen, so a door can be opened on its
+/// port beside it (`SO_REUSEADDR`, socket(7)).
+fn settle(address: &mut std::net::SocketAddr) -> anyhow::Result<Option<TcpSocket>> {
     if address.port() != 0 {
-        return Ok(address);
+        return Ok(None);
     }
-    Ok(std::net::TcpListener::bind(address).with_context(|| format!("find a free port on {}", address.ip()))?.local_addr()?)
+    let hold = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(*address)?;
+        Ok::<_, std::io::Error>((socket.local_addr()?, socket))
+    };
+    let (found, socket) = hold().with_context(|| format!("find a free port on {}", address.ip()))?;
+    *address = found;
+    Ok(Some(socket))
 }
 
 fn open_doors(
@@ -486,6 +497,21 @@ mod tests {
         // The clock is simulated: it stands at the same moment in every run.
         let (told, _) = tokio::join!(word, wind_down(&begun, requests, tokio::time::sleep(limit)));
         assert_eq!(told.elapsed().as_secs(), limit.as_secs());
+    }
+
+    // F49
+    #[tokio::test]
+    async fn a_free_port_is_nobody_elses_until_the_door_is_open() {
+        let mut held = Vec::new();
+        let mut ports = std::collections::BTreeSet::new();
+        for _ in 0..300 {
+            let mut address = "127.0.0.1:0".parse().unwrap();
+            held.push(settle(&mut address).unwrap().expect("it is held"));
+            assert!(address.port() != 0 && ports.insert(address.port()), "{address} was given twice");
+            std::net::TcpListener::bind(address).expect("a door opens beside what holds its port");
+        }
+        let mut named = "127.0.0.1:1".parse().unwrap();
+        assert!(settle(&mut named).unwrap().is_none() && named.port() == 1);
     }
 
     // F12
